@@ -1,0 +1,1 @@
+"""Remote signer for Antelope block producers: keys stay in PKCS#11 tokens, nodeos asks over keosd's protocol."""

@@ -1,0 +1,1 @@
+"""Antelope text and binary formats. Pure: no I/O, no clock."""

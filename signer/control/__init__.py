@@ -1,0 +1,1 @@
+"""The control process: people and their tools."""

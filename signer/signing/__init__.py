@@ -1,0 +1,1 @@
+"""The signing process: it answers nodeos and does nothing else."""
