@@ -1,0 +1,345 @@
+"""The configuration as frozen models. A `Config` that exists satisfies every rule here and in `config_rules`.
+
+`config_file.load` makes one from a TOML file; `model_dump_json` and `model_validate_json` carry it to other
+processes.
+Paths in a `Config` are absolute: relative ones are resolved against the folder given as validation context.
+The line under each field is its documentation and the end of every message about it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from hsm.errors import UriError
+from hsm.uri import parse_uri
+from signer import config_rules
+from signer.antelope.keys import PublicKey
+from signer.errors import FormatError
+
+#: nodeos' own default, signature_provider_plugin.cpp:33-37.
+DEFAULT_TIMEOUT_MS: Final = 5
+#: Time for the answer's way back to nodeos: a local round trip takes 0.1 to 0.3 ms, doubled.
+DEFAULT_MARGIN_MS: Final = 0.5
+#: A K1 signature needs two tries on average (half are canonical): one for each lane.
+DEFAULT_LANES: Final = 2
+#: A guard against slips: each lane is a process of about 20 MB.
+MAX_LANES: Final = 16
+#: Far above any token's operation, and a fraction of a producer's round of 6 s.
+DEFAULT_STUCK_AFTER_MS: Final = 1000
+#: A warm R1 signature takes below 0.5 ms; after three times that a second try still fits into 5 ms.
+DEFAULT_HEDGE_AFTER_MS: Final = 1.5
+#: Four block slots of 500 ms: what a token that came back waits at worst.
+DEFAULT_RESTART_BACKOFF_MAX_MS: Final = 2000
+#: The interval with which K1 in SoftHSM held nodeos' 5 ms when measured.
+DEFAULT_WARMTH_INTERVAL_MS: Final = 20
+#: A sign_digest request has about 150 bytes; a transaction for the wallet may have some kB.
+DEFAULT_MAX_BODY_BYTES: Final = 65536
+#: nodeos sends about 200 bytes of headers.
+DEFAULT_MAX_HEADER_BYTES: Final = 16384
+#: A nodeos has one connection at a time; the rest is room for monitoring and mistakes.
+DEFAULT_MAX_CONNECTIONS: Final = 256
+#: A local client delivers a request within 1 ms; this only frees the connections of those who never do.
+DEFAULT_REQUEST_TIMEOUT_MS: Final = 10000
+
+#: The environment variable that names SoftHSM's configuration file (softhsm2.conf(5)).
+SOFTHSM2_CONF: Final = "SOFTHSM2_CONF"
+
+Role = Literal["block", "rotation", "account", "audit", "probe"]
+ListenerKind = Literal["node", "wallet", "admin", "control"]
+Purpose = Literal["block", "control"]
+
+_TCP = re.compile(r"(?:\[(?P<six>[^\]]*)\]|(?P<four>[^:]*)):(?P<port>[0-9]{1,5})", re.ASCII)
+_MAX_PORT: Final = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class TcpAddress:
+    """An IP literal and a port. No host names: nodeos resolves on its main thread without a deadline."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: object) -> Self:
+        """Return the address in `127.0.0.1:8900` or `[::1]:8900`.
+
+        Raises:
+            ValueError: it is neither.
+        """
+        if isinstance(text, cls):
+            return text
+        match = _TCP.fullmatch(text) if isinstance(text, str) else None
+        if match is None:
+            raise ValueError("is not ADDRESS:PORT")
+        host, port = match["six"] or match["four"] or "", int(match["port"])
+        try:
+            ip = ipaddress.IPv6Address(host) if match["six"] else ipaddress.IPv4Address(host)
+        except ValueError:
+            raise ValueError(
+                "is not an IP address; host names are refused, because nodeos would resolve the same name "
+                "on its main thread without a deadline"
+            ) from None
+        if not 1 <= port <= _MAX_PORT or "%" in host:
+            raise ValueError(f"has a zone, or a port outside 1 to {_MAX_PORT}")
+        return cls(str(ip), port)
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        return ipaddress.ip_address(self.host).is_loopback
+
+    @property
+    def unspecified(self) -> bool:
+        """Whether it stands for every address of this machine."""
+        return ipaddress.ip_address(self.host).is_unspecified
+
+
+def _public_key(value: object) -> PublicKey:
+    if isinstance(value, PublicKey):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("is not text")  # noqa: TRY004 - pydantic collects ValueErrors only
+    try:
+        return PublicKey.parse(value)
+    except FormatError as error:
+        raise ValueError(f"is not a public key: {error}") from None
+
+
+def _absolute(path: Path, info: ValidationInfo) -> Path:
+    text = str(path)
+    if not text.isprintable():
+        raise ValueError("has characters that no path should have")
+    folder = (info.context or {}).get("folder")
+    if folder is not None:
+        return Path(folder) / path
+    if not path.is_absolute():
+        raise ValueError("is relative, with no folder that it could be relative to")
+    return path
+
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
+Line = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")]
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+ConfigKey = Annotated[PublicKey, PlainValidator(_public_key), PlainSerializer(str, return_type=str)]
+ConfigTcp = Annotated[TcpAddress, PlainValidator(TcpAddress.parse), PlainSerializer(str, return_type=str)]
+
+
+class Model(BaseModel):
+    """A table of the file: every key known, every value of its own type."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        strict=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        validate_default=True,
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,  # a PIN in the wrong place must not be repeated
+    )
+
+
+class Chain(Model):
+    """A chain whose transactions or blocks the keys sign."""
+
+    id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    """The chain id, 64 lower-case hex digits, as `cleos get info` prints it."""
+
+
+class Token(Model):
+    """A PKCS#11 token, and where its PIN comes from."""
+
+    uri: str
+    """The token by RFC 7512: `pkcs11:token=NAME?module-path=/path/to/module.so`, with no PIN in it."""
+    software: bool = False
+    """Whether it is a software token; then probe signatures keep it warm: true or false."""
+    lanes: Annotated[int, Field(ge=1, le=MAX_LANES)] = DEFAULT_LANES
+    """Processes with a logged-in session each: 1 to 16."""
+    environment: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], Line] = {}
+    """Environment variables for this token's module: letters, digits and _ = one line of text."""
+    pin_file: AbsolutePath | None = None
+    """A file of mode 0400 or 0600 that holds the PIN and nothing else."""
+    pin_credential: Name | None = None
+    """The name of a systemd credential that holds the PIN."""
+    pin_prompt: bool = False
+    """Whether a person types the PIN: true or false."""
+    purpose: Purpose = "block"
+    """Which process opens it: "block" for the signing process, "control" for the control process."""
+
+    @field_validator("uri")
+    @classmethod
+    def _check_uri(cls, value: str) -> str:
+        try:
+            parse_uri(value)
+        except UriError as error:
+            raise ValueError(f"is not a token URI: {error}") from None
+        return value
+
+    @field_validator("environment", mode="after")
+    @classmethod
+    def _resolve_environment(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        folder = (info.context or {}).get("folder")
+        if folder is None:
+            return value
+        resolved = {}
+        for name, text in value.items():
+            path = os.path.join(folder, text)  # noqa: PTH118 - the text need not be a path
+            resolved[name] = path if name == SOFTHSM2_CONF or os.path.isfile(path) else text  # noqa: PTH113
+        return resolved
+
+
+class Node(Model):
+    """A nodeos that asks for block signatures."""
+
+    chain: Name
+    """The name of a chain in [chains]."""
+    timeout_ms: Annotated[int, Field(ge=1, le=10_000)] = DEFAULT_TIMEOUT_MS
+    """The keosd-provider-timeout of this nodeos in ms: 1 to 10000."""
+    margin_ms: Annotated[float, Field(ge=0, le=1_000)] = DEFAULT_MARGIN_MS
+    """The part of timeout_ms left for the answer's way back, in ms: 0 to 1000, less than timeout_ms."""
+
+
+class Listener(Model):
+    """A listening socket."""
+
+    kind: ListenerKind
+    """What it serves: "node", "wallet", "admin" or "control"."""
+    node: Name | None = None
+    """The name of a node in [nodes]; for kind "node" and no other."""
+    unix: AbsolutePath | None = None
+    """The path of a unix socket, at most 107 bytes long."""
+    tcp: ConfigTcp | None = None
+    """An IP address and a port, `127.0.0.1:8900` or `[::1]:8900`."""
+    owner: Name | None = None
+    """The user that owns the unix socket."""
+    group: Name | None = None
+    """The group of the unix socket."""
+    peers: tuple[Name | Annotated[int, Field(ge=0, le=2**32 - 2)], ...] | None = None
+    """Users accepted on the unix socket: a list of names or uids."""
+    expose_beyond_loopback: bool = False
+    """Whether a node listener may be reached from other machines: true or false."""
+    allow_wallet_on_tcp: bool = False
+    """Whether a wallet listener may be on TCP, where no user is checked: true or false."""
+
+    @property
+    def address(self) -> str:
+        """`unix:/path` or `tcp:127.0.0.1:8900`, for logs."""
+        return f"tcp:{self.tcp}" if self.unix is None else f"unix:{self.unix}"
+
+
+class Key(Model):
+    """A key in a token, and what it may sign."""
+
+    public_key: ConfigKey
+    """The public key: EOS..., PUB_K1_... or PUB_R1_..."""
+    role: Role
+    """What it signs: "block", "rotation", "account", "audit" or "probe"."""
+    node: Name | None = None
+    """The name of a node in [nodes]; for block keys and no others."""
+    chain: Name | None = None
+    """The name of a chain in [chains]; for rotation and account keys (a block key has its node's)."""
+    token: Name
+    """The name of a token in [tokens]."""
+    label: Line
+    """The CKA_LABEL of the private key: 1 to 255 characters of one line."""
+    id: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2}){1,64}$")] | None = None
+    """The CKA_ID of the private key in lower-case hex, 1 to 64 bytes."""
+
+
+class Lanes(Model):
+    """How lanes are watched."""
+
+    stuck_after_ms: Annotated[int, Field(ge=10, le=60_000)] = DEFAULT_STUCK_AFTER_MS
+    """A lane that is silent for this many ms is killed and replaced: 10 to 60000."""
+    hedge_after_ms: Annotated[float, Field(ge=0.1, le=10_000)] = DEFAULT_HEDGE_AFTER_MS
+    """An R1 request asks a second lane when the first is silent for this many ms: 0.1 to 10000."""
+    restart_backoff_max_ms: Annotated[int, Field(ge=100, le=60_000)] = DEFAULT_RESTART_BACKOFF_MAX_MS
+    """The longest wait before a lane is started again, in ms: 100 to 60000."""
+
+
+class Warmth(Model):
+    """Probe signatures that keep a software token fast."""
+
+    enabled: bool = True
+    """Whether software tokens are kept warm: true or false."""
+    interval_ms: Annotated[int, Field(ge=5, le=1_000)] = DEFAULT_WARMTH_INTERVAL_MS
+    """The pause between two probe signatures in ms: 5 to 1000."""
+
+
+class Limits(Model):
+    """Bounds of every listener."""
+
+    max_body_bytes: Annotated[int, Field(ge=1_024, le=16_777_216)] = DEFAULT_MAX_BODY_BYTES
+    """The largest request body in bytes: 1024 to 16777216."""
+    max_header_bytes: Annotated[int, Field(ge=1_024, le=1_048_576)] = DEFAULT_MAX_HEADER_BYTES
+    """The largest request head in bytes: 1024 to 1048576."""
+    max_connections: Annotated[int, Field(ge=1, le=4_096)] = DEFAULT_MAX_CONNECTIONS
+    """Connections of one listener at a time: 1 to 4096."""
+    request_timeout_ms: Annotated[int, Field(ge=10, le=600_000)] = DEFAULT_REQUEST_TIMEOUT_MS
+    """A request that is not complete after this many ms is closed: 10 to 600000."""
+
+
+class Config(Model):
+    """The whole file."""
+
+    state_dir: AbsolutePath = Path("/var/lib/antelope-signer")
+    """The folder for freeze markers, PIN markers and the audit log, of mode 0700."""
+    allow_shared_token: bool = False
+    """Whether one token or one PIN source may serve block and control keys: true or false."""
+    chains: dict[Name, Chain] = {}
+    """Tables [chains.NAME]."""
+    tokens: dict[Name, Token] = {}
+    """Tables [tokens.NAME]."""
+    nodes: dict[Name, Node] = {}
+    """Tables [nodes.NAME]."""
+    listeners: tuple[Listener, ...] = ()
+    """Tables [[listeners]]."""
+    keys: tuple[Key, ...] = ()
+    """Tables [[keys]]."""
+    lanes: Lanes = Lanes()
+    """The table [lanes]."""
+    warmth: Warmth = Warmth()
+    """The table [warmth]."""
+    limits: Limits = Limits()
+    """The table [limits]."""
+
+    @model_validator(mode="after")
+    def _obey_rules(self) -> Self:
+        problems = tuple(config_rules.problems(self))
+        if problems:
+            raise config_rules.BrokenRulesError(problems)
+        return self
+
+    @property
+    def admin_socket(self) -> Path:
+        """The unix socket of the one admin listener."""
+        return next(Path(each.unix) for each in self.listeners if each.kind == "admin" and each.unix)
+
+    @property
+    def freeze_dir(self) -> Path:
+        """The folder of the freeze markers."""
+        return self.state_dir / "frozen"
+
+    def chain_of(self, key: Key) -> str | None:
+        """Return the name of the chain that `key` signs for, None for audit and probe keys."""
+        return self.nodes[key.node].chain if key.node is not None else key.chain

@@ -1,0 +1,238 @@
+"""Reading the configuration file. Every fault becomes one ConfigError.
+
+Its message has one line for each fault: file, key, what is wrong, what would be right. No line repeats a value
+that could be a secret: values are shown only where the key is known and its value is public.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+import types
+import typing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import BaseModel, ValidationError
+
+from signer.config import Config
+from signer.config_rules import BrokenRulesError, nearest
+from signer.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+#: Where a command looks without --config, in this order.
+SEARCH_PATH: Final = (Path("signer.toml"), Path("/etc/antelope-signer/signer.toml"))
+#: A thousand keys take 250 kB. More is not a configuration, and reading it must end.
+MAX_BYTES: Final = 4 * 1024 * 1024
+#: Keys whose values may stand in a message.
+_SHOWN: Final = frozenset({"kind", "role", "purpose", "node", "chain", "token", "tcp", "id", "label"})
+_SHOWN_CHARACTERS: Final = 80
+
+
+def find(given: str | None) -> Path:
+    """Return the configuration file to use: `given`, else the first that exists of SEARCH_PATH.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if given is not None:
+        return Path(given).absolute()
+    for path in SEARCH_PATH:
+        if path.exists():
+            return path.absolute()
+    tried = " nor ".join(str(path) for path in SEARCH_PATH)
+    raise ConfigError(f"no configuration: neither {tried} exists; name one with --config FILE")
+
+
+def load(path: Path) -> Config:
+    """Return the configuration in the TOML file at `path`.
+
+    Raises:
+        ConfigError: it cannot be read or used.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be read: {error.strerror}; name a readable TOML file with --config"
+        ) from None
+    return parse(data, path)
+
+
+def parse(data: bytes, path: Path) -> Config:
+    """Return the configuration in `data`, as if it had been read from `path`.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    tables = _toml(data, path)
+    try:
+        # By way of JSON, because pydantic's strict mode knows lists and paths there as TOML does.
+        return Config.model_validate_json(
+            json.dumps(tables, default=_refuse), context={"folder": path.absolute().parent}
+        )
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{path}: {line}" for line in _lines(error))) from None
+    except _DateError:
+        raise ConfigError(
+            f"{path}: a value is a TOML date or time, and no key of this file takes one; put it in quotes"
+        ) from None
+    except RecursionError:
+        raise ConfigError(
+            f"{path}: tables or lists are nested too deeply; at most three levels are used"
+        ) from None
+
+
+class _DateError(Exception):
+    pass
+
+
+def _refuse(_: object) -> object:
+    raise _DateError
+
+
+def _toml(data: bytes, path: Path) -> dict[str, Any]:
+    if len(data) > MAX_BYTES:
+        raise ConfigError(f"{path}: is larger than {MAX_BYTES} bytes; is it the configuration file?")
+    try:
+        return tomllib.loads(data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}: line {line}: is not UTF-8; TOML files are written in UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: is not TOML: {error}; see https://toml.io for the syntax") from None
+    except RecursionError:
+        raise ConfigError(
+            f"{path}: tables or lists are nested too deeply; at most three levels are used"
+        ) from None
+
+
+def _lines(error: ValidationError) -> list[str]:
+    lines: list[str] = []
+    for detail in error.errors(include_url=False):
+        cause = detail.get("ctx", {}).get("error")
+        if isinstance(cause, BrokenRulesError):
+            lines.extend(f"{key}: {text}" for key, text in cause.problems)
+        else:
+            line = _line(detail)
+            if line not in lines:
+                lines.append(line)
+    return lines
+
+
+# -- pydantic's faults, in the words of this file -----------------------------------------------------------
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_NAME_RULE: Final = "a name is 1 to 63 letters, digits, '_', '-' or '.', and starts with a letter or digit"
+
+
+class _Place:
+    """Where in the models a fault is: the key as written, the field's documentation, its siblings."""
+
+    def __init__(self, location: tuple[int | str, ...]) -> None:
+        self.key = ""
+        self.doc = ""
+        self.known: tuple[str, ...] = ()
+        self.leaf = ""
+        self.in_name = "[key]" in location
+        at: Any = Config
+        for part in location:
+            at = self._enter(at, part)
+            if at is None:
+                break
+
+    def _enter(self, at: Any, part: int | str) -> Any:  # noqa: ANN401 - an annotation, of whatever type
+        if isinstance(at, type) and issubclass(at, BaseModel):
+            self.known = tuple(at.model_fields)
+            self._append(str(part))
+            field = at.model_fields.get(str(part))
+            if field is None:
+                return None
+            self.leaf, self.doc = str(part), field.description or ""
+            return _plain(field.annotation)
+        if part == "[key]":
+            return None
+        origin, arguments = typing.get_origin(at), typing.get_args(at)
+        if origin is tuple and isinstance(part, int):
+            self.key += f"[{part}]"
+            return _plain(arguments[0])
+        if origin is dict:
+            self._append(str(part))
+            return _plain(arguments[1])
+        return None  # a branch of a union: its name means nothing to a reader
+
+    def _append(self, part: str) -> None:
+        word = part if _BARE.fullmatch(part) else json.dumps(part)
+        if len(word) > _SHOWN_CHARACTERS:
+            word = word[:_SHOWN_CHARACTERS] + "..."
+        self.key += f".{word}" if self.key else word
+
+
+def _plain(annotation: Any) -> Any:  # noqa: ANN401 - as above
+    """Strip `Annotated` and `| None` from a type."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _plain(typing.get_args(annotation)[0])
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return _plain(typing.get_args(annotation)[0])
+    return annotation
+
+
+def _line(detail: ErrorDetails) -> str:
+    place = _Place(detail["loc"])
+    kind = detail["type"]
+    if kind == "extra_forbidden":
+        word = str(detail["loc"][-1])
+        return (
+            f"{place.key}: unknown key{nearest(word, place.known)}; known here are: {', '.join(place.known)}"
+        )
+    right = place.doc.removesuffix(".")
+    if kind == "missing":
+        return f"{place.key}: is missing; expected: {right}"
+    if place.in_name:
+        return f"{place.key}: is not a name; {_NAME_RULE}"
+    cause = detail.get("ctx", {}).get("error")
+    wrong = str(cause) if cause is not None else _wrong(detail)
+    if place.leaf in _SHOWN and isinstance(detail["input"], str | int):
+        wrong = f"{_shown(detail['input'])} {wrong}"
+    return (
+        f"{place.key or 'the file'}: {wrong}; expected: {right or 'tables as in deploy/signer.example.toml'}"
+    )
+
+
+def _shown(value: str | int) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
+
+
+def _wrong(detail: ErrorDetails) -> str:
+    """Return what is wrong, for faults that pydantic found itself."""
+    kind, value = detail["type"], detail["input"]
+    if kind == "json_invalid":
+        return "tables or lists are nested too deeply"
+    if kind in (
+        "greater_than_equal",
+        "less_than_equal",
+        "literal_error",
+        "string_too_short",
+        "string_too_long",
+    ):
+        return f"{value} is out of range" if isinstance(value, int | float) else "is not one of those allowed"
+    if kind == "string_pattern_mismatch":
+        return "does not have the right form"
+    if kind == "finite_number":
+        return "is not a finite number"
+    return f"is {_TYPE_NAMES.get(type(value), 'of another type')}, not what belongs here"
+
+
+_TYPE_NAMES: Final = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number with a fraction",
+    str: "text",
+    list: "a list",
+    dict: "a table",
+}
