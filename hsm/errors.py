@@ -1,0 +1,161 @@
+"""The exceptions of hsm, drawn as a tree.
+
+HsmError                     never raised itself
+├── UriError                 text is not a token URI that we accept
+├── ModuleError              the PKCS#11 library cannot be loaded or initialised
+├── TokenAbsentError         no token matches, or it was removed
+├── TokenAmbiguousError      more than one token matches
+├── PinSourceError           the PIN file or credential cannot be used; the token was not asked
+├── PinRefusedError          the token said no to the PIN, or the PIN is locked
+├── KeyAbsentError           no private key has this label and id
+├── KeyAmbiguousError        more than one private key has this label and id
+├── KeyUnfitError            the key is there, but must not or cannot be used
+├── ProvisionError           a token or key cannot be created as asked; nothing was overwritten
+└── DeviceError              any other answer of the module than CKR_OK
+
+Every exception of python-pkcs11 ends in `translate`; nothing outside hsm catches one.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pkcs11 import exceptions as p11
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class HsmError(Exception):
+    """Root of the tree. Never raised itself."""
+
+
+class UriError(HsmError):
+    """The text is not a token URI that we accept."""
+
+
+class ModuleError(HsmError):
+    """The PKCS#11 library cannot be loaded or initialised."""
+
+
+class TokenAbsentError(HsmError):
+    """No token matches, or the token was removed."""
+
+
+class TokenAmbiguousError(HsmError):
+    """More than one token matches; the message says what to add to the URI."""
+
+
+class PinSourceError(HsmError):
+    """The PIN file or credential cannot be used. The token was not asked."""
+
+
+class PinRefusedError(HsmError):
+    """The token said no to the PIN. Trying again may lock it.
+
+    Attributes:
+        code: the module's answer, such as "CKR_PIN_INCORRECT".
+    """
+
+    def __init__(self, operation: str, code: str) -> None:
+        super().__init__(
+            f"{operation}: the token refused the PIN ({code}). "
+            "Correct the PIN source before the next try: most tokens lock after a few wrong PINs"
+        )
+        self.code = code
+
+
+class KeyAbsentError(HsmError):
+    """No private key has this label and id."""
+
+
+class KeyAmbiguousError(HsmError):
+    """More than one private key has this label and id."""
+
+
+class KeyUnfitError(HsmError):
+    """The key is there, but must not or cannot be used.
+
+    Attributes:
+        reason: what is wrong with it, without the key's name.
+    """
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(f"{key}: {reason}")
+        self.reason = reason
+
+
+class ProvisionError(HsmError):
+    """A token or key cannot be created as asked. Nothing was overwritten."""
+
+
+class DeviceError(HsmError):
+    """Any other answer of the module than CKR_OK.
+
+    Attributes:
+        code: the module's answer, such as "CKR_DEVICE_ERROR".
+    """
+
+    def __init__(self, operation: str, code: str) -> None:
+        super().__init__(f"{operation}: the module answered {code}")
+        self.code = code
+
+
+#: Answers to C_Login, C_InitPIN and C_InitToken that are about the PIN (PKCS#11 2.40, section 5.1.5).
+PIN_CODES = frozenset(
+    {
+        "CKR_PIN_INCORRECT",
+        "CKR_PIN_INVALID",
+        "CKR_PIN_LEN_RANGE",
+        "CKR_PIN_EXPIRED",
+        "CKR_PIN_LOCKED",
+        "CKR_PIN_TOO_WEAK",
+        "CKR_USER_PIN_NOT_INITIALIZED",
+    }
+)
+
+#: Answers that mean that the token is not in its slot (PKCS#11 2.40, section 5.1.3).
+ABSENT_CODES = frozenset({"CKR_TOKEN_NOT_PRESENT", "CKR_TOKEN_NOT_RECOGNIZED", "CKR_DEVICE_REMOVED"})
+
+#: Names that python-pkcs11 spells in its own way.
+_RENAMED = {"CKR_TOKEN_NOT_RECOGNISED": "CKR_TOKEN_NOT_RECOGNIZED"}
+
+_WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
+
+def from_code(operation: str, code: str) -> HsmError:
+    """Return the exception for the module's answer `code`, such as "CKR_PIN_INCORRECT", to `operation`."""
+    if code in PIN_CODES:
+        return PinRefusedError(operation, code)
+    if code in ABSENT_CODES:
+        return TokenAbsentError(f"{operation}: the token is not there ({code})")
+    return DeviceError(operation, code)
+
+
+def code_of(error: p11.PKCS11Error) -> str:
+    """Return the PKCS#11 name of `error`, such as "CKR_DEVICE_ERROR"."""
+    kind = type(error)
+    if kind is p11.PKCS11Error:  # what the binding has no class for carries its number in the text
+        return f"unnamed: {error}"
+    name = "CKR_" + _WORD_START.sub("_", kind.__name__).upper()
+    return _RENAMED.get(name, name)
+
+
+@contextmanager
+def translate(operation: str) -> Iterator[None]:
+    """Turn every python-pkcs11 exception inside the block into one of this tree.
+
+    Args:
+        operation: what was being done, for the message: "log in to token primary".
+
+    Raises:
+        PinRefusedError: the answer is one of `PIN_CODES`.
+        TokenAbsentError: the answer is one of `ABSENT_CODES`.
+        DeviceError: any other answer than CKR_OK.
+    """
+    try:
+        yield
+    except p11.PKCS11Error as error:
+        raise from_code(operation, code_of(error)) from error
