@@ -40,7 +40,7 @@ DEFAULT_TIMEOUT_MS: Final = 5
 DEFAULT_MARGIN_MS: Final = 0.5
 #: A K1 signature needs two tries on average (half are canonical): one for each lane.
 DEFAULT_LANES: Final = 2
-#: A guard against slips: each lane is a process of about 20 MB.
+#: A guard against slips: each lane is a process with a session of its own.
 MAX_LANES: Final = 16
 #: Far above any token's operation, and a fraction of a producer's round of 6 s.
 DEFAULT_STUCK_AFTER_MS: Final = 1000

@@ -1,7 +1,7 @@
 """Reading the configuration file. Every fault becomes one ConfigError.
 
-Its message has one line for each fault: file, key, what is wrong, what would be right. No line repeats a value
-that could be a secret: values are shown only where the key is known and its value is public.
+Its message has one line for each fault: file, key, what is wrong, what would be right. No line repeats a
+value that could be a secret: values are shown only where the key is known and its value is public.
 """
 
 from __future__ import annotations

@@ -187,7 +187,7 @@ def _unix(at: str, listener: Listener) -> Iterator[Problem]:
     if length > MAX_UNIX_PATH_BYTES:
         yield Problem(
             f"{at}.unix",
-            f"is {length} bytes long as an absolute path, and the kernel takes {MAX_UNIX_PATH_BYTES} (unix(7)); "
+            f"has {length} bytes as an absolute path, and the kernel takes {MAX_UNIX_PATH_BYTES} (unix(7)); "
             "use a shorter folder",
         )
     for field, given in (
@@ -208,7 +208,7 @@ def _tcp(at: str, listener: Listener) -> Iterator[Problem]:
     if listener.kind == "wallet" and not listener.allow_wallet_on_tcp:
         yield Problem(
             f"{at}.tcp",
-            "a wallet on TCP is open to all users of this machine; give unix, or set allow_wallet_on_tcp = true",
+            "a wallet on TCP is open to all local users; give unix, or set allow_wallet_on_tcp = true",
         )
     if listener.kind != "wallet" and listener.allow_wallet_on_tcp:
         yield Problem(f"{at}.allow_wallet_on_tcp", 'is for listeners of kind "wallet"; remove this line')
@@ -323,7 +323,7 @@ def _each_key_once(config: Config) -> Iterator[Problem]:
             )
         elif _chain(config, key) != _chain(config, other):
             why = (
-                f'belongs to chain "{_chain(config, other)}" in keys[{first}], to "{_chain(config, key)}" here; '
+                f'is for chain "{_chain(config, other)}" in keys[{first}], for "{_chain(config, key)}" here; '
                 "a signature for one chain could be used on the other, so give each its own key"
             )
         else:
