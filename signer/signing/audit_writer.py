@@ -1,0 +1,486 @@
+"""The one writer of an audit log. Synchronous; one caller at a time, from any thread; no clock of its own.
+
+What can be lost:
+
+* The process is killed: the entries not yet given to `append`, and those that wait in `queued`.
+* The power fails: also everything since the last `sync` that returned.
+* The disk stays full: entries above QUEUE_LIMIT. A `gap` entry says how many, with the signatures per key.
+
+Signing never waits for this file: trouble raises AuditError to the caller, who reports it and goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+from collections import deque
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from signer.errors import AuditError
+from signer.signing.audit import (
+    COUNTERS,
+    KEY,
+    KEY_COUNT,
+    KIND,
+    LOG_DAMAGED,
+    LOG_MISSING,
+    MAX_LINE,
+    PART,
+    PREV,
+    SEQ,
+    SYNC_FAILED,
+    TORN_TAIL,
+    Act,
+    Chain,
+    ChainError,
+    Entry,
+    Fields,
+    Gap,
+    Kind,
+    admit,
+    parse,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+#: Entries that wait in memory while the disk takes none: about 8 MB, hours of one producer's slots.
+QUEUE_LIMIT: Final = 4096
+#: Entries after which the counters are repeated. A start reads back at most so many lines.
+CHECKPOINT_EVERY: Final = 1000
+#: Entries in one write(2): what a full disk takes back at once.
+_BATCH: Final = 256
+_BLOCK: Final = 65536
+_WRITER: Final = "signer"
+_OPEN_FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+_CHECKPOINT_START: Final = b'\n{"kind":"counters",'
+
+
+class AuditWriter:
+    """Appends to the log at `path`, alone.
+
+    Attributes:
+        path: the log.
+        degraded: why entries wait or may not be on disk, or None when all is well.
+        lost: entries lost since the start, in all.
+    """
+
+    def __init__(self, path: Path, at: str) -> None:
+        """Take the log, and repair the end that a crash left. `at` is a `timestamp`.
+
+        A disk that fails is no reason to raise: `degraded` says so and each `append` tries again.
+
+        Raises:
+            AuditError: another process writes this log. The message names its pid.
+        """
+        self.path = path
+        self.degraded: str | None = None
+        self.lost = 0
+        self._queue: deque[Entry | Gap] = deque()
+        self._chain = Chain()
+        self._since_checkpoint = 0
+        self._size = 0
+        self._lock: int | None = None
+        self._file: int | None = None
+        self._partial = False
+        self._sync_failed = False
+        try:
+            self._open(at)
+        except OSError as error:
+            self._degrade("cannot be opened", error)
+
+    @property
+    def queued(self) -> int:
+        """Entries that wait in memory."""
+        return len(self._queue)
+
+    @property
+    def seq(self) -> int:
+        """Number of the last line written."""
+        return self._chain.seq
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Signatures per key (PUB_ form) in the lines written."""
+        return dict(self._chain.counters)
+
+    def append(self, entries: list[Entry]) -> None:
+        """Write the entries, after those that wait. They are in the kernel's hands when this returns.
+
+        Raises:
+            AuditError: they wait in memory; the next call tries again.
+            FormatError: an entry has a field of the wrong form; none of `entries` is taken.
+        """
+        for entry in [admit(entry) for entry in entries]:
+            self._enqueue(entry)
+        self._flush()
+
+    def sync(self) -> None:
+        """Return when all lines written are on the disk.
+
+        Raises:
+            AuditError: the disk did not take them. Lines since the last success may be gone after a power
+                loss; the log says so in its next line.
+        """
+        if self._file is None:
+            raise AuditError(f"audit log {self.path}: not open: {self.degraded}")
+        try:
+            os.fdatasync(self._file)
+        except OSError as error:
+            self._sync_failed = True
+            raise self._degrade("cannot be synced", error) from None
+
+    def close(self, at: str) -> None:
+        """Write what waits and the counters, sync, and let the log go. `at` is a `timestamp`.
+
+        Raises:
+            AuditError: some entries could not be written and are lost. The log is let go in any case.
+        """
+        try:
+            self._flush()
+            if self._since_checkpoint:
+                self._write_batch([], at)
+            self.sync()
+        except OSError as error:
+            raise self._degrade("cannot be written", error) from None
+        finally:
+            for descriptor in (self._file, self._lock):
+                if descriptor is not None:
+                    os.close(descriptor)
+            self._file = self._lock = None
+
+    # --- the queue
+
+    def _enqueue(self, entry: Entry) -> None:
+        if len(self._queue) < QUEUE_LIMIT:
+            self._queue.append(entry)
+            return
+        self.lost += 1
+        last = self._queue[-1]
+        if not (isinstance(last, Gap) and last.has_room_for(entry)):
+            last = Gap(at=entry.at, until=entry.at)
+            self._queue.append(last)
+        last.count(entry)
+
+    def _flush(self) -> None:
+        if not self._queue:
+            return
+        try:
+            if self._file is None:
+                self._open(self._queue[0].at)
+            self._find_missing(self._queue[0].at)
+            if self._sync_failed:
+                note = "lines before this one may be missing after a power loss"
+                self._queue.appendleft(Act(self._queue[0].at, SYNC_FAILED, _WRITER, note))
+                self._sync_failed = False
+            while self._queue:
+                batch = [self._queue[index] for index in range(min(_BATCH, len(self._queue)))]
+                due = self._since_checkpoint + len(batch) >= CHECKPOINT_EVERY
+                self._write_batch(batch, batch[-1].at if due else None)
+                for _ in batch:
+                    self._queue.popleft()
+        except OSError as error:
+            raise self._degrade("cannot be written", error) from None
+        self.degraded = None
+
+    def _write_batch(self, batch: list[Entry | Gap], checkpoint_at: str | None) -> None:
+        """Write all of `batch` or nothing."""
+        chain = self._chain.copy()
+        lines = [chain.seal(entry) for entry in batch]
+        if checkpoint_at is not None:
+            lines += chain.seal_counters(checkpoint_at)
+        self._write(b"".join(lines))
+        self._chain = chain
+        self._since_checkpoint = 0 if checkpoint_at is not None else self._since_checkpoint + len(batch)
+
+    def _write(self, data: bytes) -> None:
+        if self._file is None:
+            raise OSError(errno.EBADF, "not open")
+        if self._partial:
+            os.ftruncate(self._file, self._size)
+            self._partial = False
+        try:
+            _write_all(self._file, data)
+        except OSError:
+            # A part of the data may be in the file. If it cannot be taken back now, the next call does it,
+            # and if this process is killed before, the next start moves it aside.
+            self._partial = True
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, self._size)
+                self._partial = False
+            raise
+        self._size += len(data)
+
+    def _find_missing(self, at: str) -> None:
+        """Begin the file anew if somebody removed or replaced it. The numbers go on, so that it shows."""
+        if self._file is None:
+            return
+        ours = os.fstat(self._file)
+        try:
+            theirs = self.path.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            theirs = None
+        if theirs is not None and (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino):
+            # Shorter than what was written: append where it ends, and let the verifier find the hole.
+            self._size = min(self._size, ours.st_size) if not self._partial else self._size
+            return
+        os.close(self._file)
+        self._file = None
+        if theirs is not None:
+            _link_aside(self.path, "foreign")
+            self.path.unlink()
+        self._file = os.open(self.path, _OPEN_FLAGS | os.O_EXCL, 0o600)
+        _sync_folder(self.path.parent)
+        self._size, self._partial = 0, False
+        note = "the log was removed or replaced while the signer wrote it"
+        self._queue.appendleft(Act(at, LOG_MISSING, _WRITER, note))
+
+    def _degrade(self, what: str, error: OSError) -> AuditError:
+        self.degraded = f"audit log {self.path} {what}: {error.strerror or type(error).__name__}"
+        return AuditError(
+            f"{self.degraded}. {self.queued} entries wait in memory and {self.lost} are lost; "
+            "signing goes on. Make room on that disk or repair it.",
+        )
+
+    # --- opening
+
+    def _open(self, at: str) -> None:
+        folder = self.path.parent
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._take_lock()
+        file = os.open(self.path, _OPEN_FLAGS, 0o600)
+        try:
+            _sync_folder(folder)
+            acts = self._recover(file, at)
+        except BaseException:
+            os.close(file)
+            raise
+        if acts is None:
+            os.close(file)
+            self._replace_damaged(at)
+            return
+        self._file = file
+        self._queue.extendleft(reversed(acts))
+
+    def _take_lock(self) -> None:
+        """Hold the lock file beside the log. Beside it, because a damaged log is moved aside."""
+        if self._lock is not None:
+            return
+        lock_path = self.path.with_name(self.path.name + ".lock")
+        lock = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(lock)
+            raise AuditError(
+                f"audit log {self.path} is written by process {holder}; stop that signer first",
+            ) from None
+        except OSError:
+            os.close(lock)
+            raise
+        self._lock = lock
+        with contextlib.suppress(OSError):  # a full disk: the lock holds without the pid
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{os.getpid()}\n".encode("ascii"), 0)
+
+    def _recover(self, file: int, at: str) -> list[Act] | None:
+        """Set the state from the end of the file; return the acts to record, None if the log is damaged."""
+        size = os.fstat(file).st_size
+        end = _end_of_last_line(file, size)
+        state = _replay(file, end)
+        if state is None:
+            return None
+        acts = []
+        if end < size:
+            aside = self._move_torn_tail(file, end, size, state[0].seq + 1)
+            acts.append(
+                Act(at, TORN_TAIL, _WRITER, f"{size - end} bytes of an unfinished line are in {aside}")
+            )
+        self._chain, self._since_checkpoint = state
+        self._size = end
+        return acts
+
+    def _move_torn_tail(self, file: int, end: int, size: int, seq: int) -> str:
+        name, copy = _create_aside(self.path, f"torn-{seq}")
+        try:
+            offset = end
+            while offset < size:
+                block = os.pread(file, _BLOCK, offset)
+                if not block:
+                    break
+                _write_all(copy, block)
+                offset += len(block)
+            os.fsync(copy)
+        except OSError:
+            self.path.with_name(name).unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(copy)
+        _sync_folder(self.path.parent)
+        os.ftruncate(file, end)
+        os.fsync(file)
+        return name
+
+    def _replace_damaged(self, at: str) -> None:
+        """Move a log aside whose end cannot be read, and begin another that names it and its hash.
+
+        Not to start would cost blocks; to append would leave a log that never verifies again.
+        """
+        counters, digest = _salvage(self.path)
+        fresh = self.path.with_name(self.path.name + ".new")
+        file = os.open(fresh, _OPEN_FLAGS | os.O_TRUNC, 0o600)
+        try:
+            name = _link_aside(self.path, "damaged")
+            chain = Chain()
+            note = f"the log before this one is in {name}, sha256 {digest}"
+            first = chain.seal(Act(at, LOG_DAMAGED, _WRITER, note))
+            chain.counters = counters
+            data = b"".join([first, *chain.seal_counters(at)])
+            _write_all(file, data)
+            os.fsync(file)
+            fresh.replace(self.path)
+            _sync_folder(self.path.parent)
+        except BaseException:
+            os.close(file)
+            raise
+        self._file = file
+        self._chain, self._since_checkpoint = chain, 0
+        self._size = len(data)
+
+
+def _end_of_last_line(file: int, size: int) -> int:
+    """Return the offset after the last newline, 0 if there is none."""
+    end = size
+    while end > 0:
+        start = max(0, end - _BLOCK)
+        found = os.pread(file, end - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
+
+
+def _replay(file: int, end: int) -> tuple[Chain, int] | None:
+    """Return the chain at offset `end` and the lines since its counters, None if the lines do not hold."""
+    with os.fdopen(os.dup(file), "rb") as stream:
+        try:
+            chain = None
+            start = end
+            while chain is None and (start := _last_checkpoint(file, start)) > 0:
+                stream.seek(start)
+                chain = _resume(stream, end)
+            if chain is None:
+                stream.seek(0)
+                chain = Chain()
+            lines = 0
+            while stream.tell() < end:
+                chain.accept(stream.readline(MAX_LINE + 1))
+                lines += 1
+        except ChainError:
+            return None
+    return chain, lines
+
+
+def _last_checkpoint(file: int, before: int) -> int:
+    """Return the offset of the last `counters` line that begins before `before`, 0 if there is none."""
+    length = len(_CHECKPOINT_START)
+    end = before
+    while end > 0:
+        start = max(0, end - _BLOCK)
+        # Two blocks overlap, so that a beginning across their border is seen.
+        block = os.pread(file, end - start + length, start)
+        found = block.rfind(_CHECKPOINT_START, 0, before - 2 - start + length)
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
+
+
+def _resume(stream: BinaryIO, end: int) -> Chain | None:
+    """Return the chain after the counters that begin here, None if this is not all of their parts.
+
+    Raises:
+        ChainError: the lines do not hold.
+    """
+    line = stream.readline(MAX_LINE + 1)
+    fields = parse(line)
+    seq, prev = fields[SEQ], fields[PREV]
+    if fields[PART] != 1 or not isinstance(seq, int) or not isinstance(prev, str):
+        return None
+    chain = Chain(seq - 1, prev, adopting=True)
+    chain.accept(line)
+    while chain.adopting:
+        line = stream.readline(MAX_LINE + 1)
+        if stream.tell() > end or not line or parse(line)[KIND] != Kind.COUNTERS:
+            return None
+        chain.accept(line)
+    return chain
+
+
+def _salvage(path: Path) -> tuple[dict[str, int], str]:
+    """Return the highest count of each key that a damaged log names, and the SHA-256 of the file, hex."""
+    counters: dict[str, int] = {}
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while line := stream.readline(MAX_LINE + 1):
+            digest.update(line)
+            try:
+                fields = parse(line)
+            except ChainError:
+                continue
+            for key, count in _counts_in(fields):
+                counters[key] = max(count, counters.get(key, 0))
+    return {key: count for key, count in counters.items() if count}, digest.hexdigest()
+
+
+def _counts_in(fields: Fields) -> list[tuple[str, int]]:
+    if fields[KIND] == Kind.COUNTERS and isinstance(counters := fields[COUNTERS], dict):
+        return list(counters.items())
+    if fields[KIND] == Kind.DECISION:
+        key, count = fields[KEY], fields[KEY_COUNT]
+        if isinstance(key, str) and isinstance(count, int):
+            return [(key, count)]
+    return []
+
+
+def _create_aside(path: Path, suffix: str) -> tuple[str, int]:
+    """Create a file beside `path` under a name not yet taken; return the name and a descriptor."""
+    for name in _names_aside(path, suffix):
+        with contextlib.suppress(FileExistsError):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            return name, os.open(path.with_name(name), flags, 0o600)
+    raise OSError(errno.EEXIST, "no free name")
+
+
+def _link_aside(path: Path, suffix: str) -> str:
+    """Give the file at `path` a second name not yet taken, so that the first can be given away at once."""
+    for name in _names_aside(path, suffix):
+        with contextlib.suppress(FileExistsError):
+            path.with_name(name).hardlink_to(path)
+            return name
+    raise OSError(errno.EEXIST, "no free name")
+
+
+def _names_aside(path: Path, suffix: str) -> Iterator[str]:
+    yield f"{path.name}.{suffix}"
+    for number in range(2, 1000):
+        yield f"{path.name}.{suffix}-{number}"
+
+
+def _write_all(file: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
