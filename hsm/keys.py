@@ -132,8 +132,8 @@ def public_point(session: Session, private: KeyObject) -> PublicPoint:
         KeyUnfitError: there is no such object or more than one, or it is no point of a curve that we use.
         DeviceError: the module failed.
     """
-    with translate("read a private key's label and id"):
-        label, key_id = str(private[Attribute.LABEL]), bytes(private[Attribute.ID])
+    label = str(read_attribute(private, Attribute.LABEL) or "")
+    key_id = bytes(read_attribute(private, Attribute.ID) or b"")
     name = describe(label, key_id)
     if not key_id:
         raise KeyUnfitError(name, "it has no CKA_ID, so its public key cannot be found")
@@ -201,7 +201,7 @@ def generate_key(session: Session, label: str, curve: Curve, *, bare: bool = Fal
 
 
 def read_attribute(key: KeyObject, attribute: Attribute) -> Any:  # noqa: ANN401  # as KeyObject
-    """Return an attribute's value, or None where the module does not have it.
+    """Return an attribute's value, or None where the module does not tell it.
 
     Raises:
         DeviceError: the module failed.
@@ -209,8 +209,10 @@ def read_attribute(key: KeyObject, attribute: Attribute) -> Any:  # noqa: ANN401
     with translate(f"read {attribute.name}"):
         try:
             return key[attribute]
-        except (AttributeTypeInvalid, FunctionFailed):
-            return None  # FunctionFailed is the binding's word for "no such information, yet CKR_OK"
+        except (AttributeTypeInvalid, FunctionFailed, ValueError):
+            # FunctionFailed is the binding's word for "no such information, yet CKR_OK"; ValueError its word
+            # for a label that is not UTF-8 or an enumeration's unknown member.
+            return None
 
 
 def _record(session: Session, key: KeyObject) -> KeyRecord:

@@ -1,0 +1,101 @@
+"""The marker that a token refused a PIN. It outlives restarts, so that no restart loop locks a token.
+
+A marker stands for one state of the PIN source. Once the source changes, it blocks no more; a person can
+clear it too. It holds no PIN and no hash of one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from hsm.folder import sync_folder
+from hsm.pin import Fingerprint
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_TOKEN_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}")
+#: A marker is a few hundred bytes; anything longer was not written here.
+_MAX_BYTES: Final = 65536
+
+
+class RefusedMarker:
+    """The markers of all tokens, one JSON file for each in `folder`.
+
+    Token names are those of the configuration, not labels. A name that could leave the folder: ValueError.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def mark(self, token: str, fingerprint: Fingerprint, reason: str) -> None:
+        """Record that `token` refused the PIN read at `fingerprint`. On disk when this returns.
+
+        Raises:
+            OSError: the marker cannot be written. Do not try the PIN again.
+        """
+        path = self._path(token)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        content = {
+            "token": token,
+            "fingerprint": fingerprint._asdict(),
+            "reason": reason,
+            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        }
+        new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        try:
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(content, file)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                new.unlink()
+            raise
+        sync_folder(self._folder)
+
+    def blocks(self, token: str, fingerprint: Fingerprint) -> str | None:
+        """Return why `token` must not be asked with the PIN read at `fingerprint`, or None if it may be.
+
+        A marker that cannot be read blocks: it was written for a reason.
+        """
+        try:
+            with self._path(token).open("rb") as file:
+                content = json.loads(file.read(_MAX_BYTES))
+            marked = Fingerprint(**content["fingerprint"])
+            reason, at = str(content["reason"]), str(content["at"])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError):
+            return (
+                f"the marker {self._path(token)} cannot be read; check the PIN source, then retry the token"
+            )
+        if marked != fingerprint:
+            return None
+        return f"refused at {at}: {reason}"
+
+    def clear(self, token: str) -> bool:
+        """Forget the refusal, because a person says so or a login succeeded. Return whether there was one.
+
+        Raises:
+            OSError: the marker cannot be removed.
+        """
+        try:
+            self._path(token).unlink()
+        except FileNotFoundError:
+            return False
+        sync_folder(self._folder)
+        return True
+
+    def _path(self, token: str) -> Path:
+        if not _TOKEN_NAME.fullmatch(token):
+            raise ValueError("a token's name has letters, digits, '.', '_' and '-' only")
+        return self._folder / f"{token}.json"
