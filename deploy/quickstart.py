@@ -1,0 +1,206 @@
+# noqa: INP001 - a program, no package
+"""The part of deploy/quickstart that runs as the signer's own user: makes, starts and stops a trial.
+
+deploy/quickstart has checked the arguments, installed what is missing and, started as root, given up root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from trial import description, private_file, running
+from trial.config_text import PORT_OFFSETS, config_text
+from trial.errors import TrialError
+from trial.layout import NODES, Layout
+from trial.ring import module_path, provision
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_DEFAULT_PORT: Final = 8900
+_SIGNER: Final = Path(sys.executable).with_name("signer")
+_SCOPES: Final = "view,operate,approve,admin"
+
+
+def main() -> int:
+    """Run, and return the exit code."""
+    arguments = _arguments()
+    os.umask(0o077)
+    layout = Layout.of(arguments.dir, arguments.sockets)
+    try:
+        if arguments.action == "stop":
+            return _stop(layout)
+        return _run(layout, arguments)
+    except TrialError as error:
+        _say(str(error))
+        return 1
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Called by deploy/quickstart, which documents the options.")
+    parser.add_argument("--dir", type=Path, required=True)
+    parser.add_argument("--sockets", type=Path, help="a folder for the sockets, where DIR's path is too long")
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--action", choices=["run", "stop"], default="run")
+    parser.add_argument("--mode", choices=["foreground", "detach"], default="foreground")
+    parser.add_argument("--json", action="store_true")
+    return parser.parse_args()
+
+
+def _run(layout: Layout, arguments: argparse.Namespace) -> int:
+    with _locked(layout):
+        trial = _made(layout, arguments.port)
+        pid = running.find(layout, trial["pid"])
+        if pid is not None:
+            _say(
+                f"already running, process {pid}; to stop it: deploy/quickstart --dir {layout.folder} --stop"
+            )
+            _record(layout, trial, pid)
+            _show(layout, trial, json=arguments.json)
+            return 0
+        port = description.port_in(layout) or _DEFAULT_PORT
+        running.check_ports({name: port + offset for name, offset in PORT_OFFSETS.items()})
+        detached = arguments.mode == "detach"
+        _say("starting the signer")
+        process = running.start(layout, detached=detached)
+        try:
+            running.wait_ready(layout, process)
+        except TrialError as error:
+            _record(layout, trial, None)
+            if detached:
+                _say(f"the end of {layout.log}:")
+                sys.stderr.write(running.log_tail(layout) + "\n")
+            _say(str(error))
+            return 1
+        except BaseException:
+            running.end_process(process)
+            raise
+        _record(layout, trial, process.pid)
+        _show(layout, trial, json=arguments.json)
+    if detached:
+        _say(f"ready, process {process.pid}; to stop it: deploy/quickstart --dir {layout.folder} --stop")
+        return 0
+    _say("ready; Ctrl-C stops the signer")
+    code = running.watch(process)
+    with _locked(layout):
+        if running.find(layout, None) is None:
+            _record(layout, trial, None)
+    _say("stopped" if code == 0 else f"the signer ended with code {code}")
+    return 0 if code == 0 else 1
+
+
+def _stop(layout: Layout) -> int:
+    with _locked(layout):
+        trial = description.load(layout)
+        pid = running.find(layout, trial["pid"] if trial else None)
+        if pid is None:
+            _say(f"no signer runs on {layout.folder}")
+        else:
+            running.stop(layout, pid, _say)
+            _say(f"stopped process {pid}")
+        if trial is not None:
+            _record(layout, trial, None)
+    return 0
+
+
+@contextmanager
+def _locked(layout: Layout) -> Iterator[None]:
+    """Let one quickstart at a time change the trial. Also makes its folder and marker."""
+    private_file.make_folder(layout.folder)
+    descriptor = os.open(layout.marker, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _say(f"another quickstart works on {layout.folder}; waiting for it")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _made(layout: Layout, port: int | None) -> dict[str, Any]:
+    """Return the trial's description, after making whatever of the trial is not there yet."""
+    _make_socket_folder(layout)
+    there = description.port_in(layout)
+    if port is not None and there not in (None, port):
+        raise TrialError(
+            f"{layout.folder} was made for port {there}; leave --port out, or choose another --dir"
+        )
+    trial = description.load(layout)
+    if trial is not None and there is not None and layout.control_token_file.exists():
+        return trial
+    port = there or port or _DEFAULT_PORT
+    if there is None:
+        running.check_ports({name: port + offset for name, offset in PORT_OFFSETS.items()})
+    _say("making three SoftHSM tokens and their keys; SoftHSM is a software token, for tests and trials:")
+    _say(f"it protects against nobody who can read {layout.folder}")
+    keys = provision(layout)
+    if there is None:
+        private_file.write(layout.config, config_text(layout, keys, module_path(), port))
+    _make_control_token(layout)
+    # The last file: with it, the trial is complete.
+    trial = description.describe(layout, keys, port)
+    description.save(layout, trial)
+    return trial
+
+
+def _make_socket_folder(layout: Layout) -> None:
+    if layout.sockets == layout.folder:
+        return
+    if not layout.sockets.exists():
+        _say(f"the path of {layout.folder} is too long for unix sockets; they are in {layout.sockets}")
+    private_file.make_folder(layout.sockets)
+
+
+def _make_control_token(layout: Layout) -> None:
+    if layout.control_token_file.exists():
+        return
+    _signer(
+        layout, "token", "create", "quickstart", "--scope", _SCOPES, "--out", str(layout.control_token_file)
+    )
+
+
+def _record(layout: Layout, trial: dict[str, Any], pid: int | None) -> None:
+    trial["pid"] = pid
+    description.save(layout, trial)
+
+
+def _show(layout: Layout, trial: dict[str, Any], *, json: bool) -> None:
+    if json:
+        sys.stdout.write(description.text_of(trial))
+    else:
+        for node in NODES:
+            sys.stdout.write(f"\n# --- for the config.ini of the node {node} " + "-" * 40 + "\n")
+            sys.stdout.write(_signer(layout, "nodes", "config", node))
+        sys.stdout.write(f"\n# everything else: {layout.description}\n")
+    sys.stdout.flush()
+
+
+def _signer(layout: Layout, *arguments: str) -> str:
+    """Run a `signer` command on this trial and return what it prints."""
+    command = [str(_SIGNER), *arguments, "--config", str(layout.config)]
+    result = subprocess.run(  # noqa: S603 - our own program
+        command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
+    if result.returncode != 0:
+        raise TrialError(
+            f"'signer {' '.join(arguments[:2])}' failed: {result.stderr.strip() or result.stdout.strip()}"
+        )
+    return result.stdout
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"quickstart: {text}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

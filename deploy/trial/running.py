@@ -1,0 +1,177 @@
+"""The signer that runs on a trial: found, started, watched, stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from signer.admin_client import AdminClient
+from signer.errors import AdminError
+from trial.errors import TrialError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trial.layout import Layout
+
+#: A signer is ready in 3 s; ten times that is a machine that does not work.
+_READY_S: Final = 30.0
+#: The signer lets accepted requests finish for up to 10 s before it ends.
+_STOP_S: Final = 20.0
+_POLL_S: Final = 0.05
+#: What of the log a failure shows.
+_TAIL_LINES: Final = 20
+_SIGNER: Final = Path(sys.executable).with_name("signer")
+
+
+def find(layout: Layout, recorded: int | None) -> int | None:
+    """Return the process id of the signer that runs on `layout`, or None.
+
+    Args:
+        layout: the trial.
+        recorded: the process id in quickstart.json: finds a signer whose admin socket does not answer.
+    """
+    status = _status(layout)
+    if status is not None:
+        return int(status["pid"])
+    return recorded if recorded is not None and _is_ours(recorded, layout) else None
+
+
+def check_ports(ports: dict[str, int]) -> None:
+    """Check that each port of 127.0.0.1 can be listened on.
+
+    Raises:
+        TrialError: one cannot.
+    """
+    for name, port in ports.items():
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise TrialError(
+                    f"port {port} ({name}) cannot be used: {error.strerror}; stop what listens there, "
+                    "or make a trial in another --dir with another --port"
+                ) from None
+
+
+def start(layout: Layout, *, detached: bool) -> subprocess.Popen[bytes]:
+    """Start the signer in a process group of its own. Detached, it prints to the log file."""
+    with contextlib.ExitStack() as stack:
+        output: Any = sys.stderr  # stdout is for what this program prints
+        if detached:
+            descriptor = os.open(layout.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            output = stack.enter_context(os.fdopen(descriptor, "wb"))
+        return subprocess.Popen(  # noqa: S603 - our own program
+            [_SIGNER, "serve", "--config", layout.config],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=layout.folder,
+            start_new_session=True,
+        )
+
+
+def wait_ready(layout: Layout, process: subprocess.Popen[bytes]) -> None:
+    """Wait until the signer says that it is ready.
+
+    Raises:
+        TrialError: it ended, or was not ready in time; then it is stopped.
+    """
+    end = time.monotonic() + _READY_S
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            raise TrialError(f"the signer ended with code {process.returncode} while it started")
+        status = _status(layout)
+        if status is not None and status["pid"] == process.pid and status.get("ready"):
+            return
+        time.sleep(_POLL_S)
+    problem = _why_not_ready(_status(layout))
+    end_process(process)
+    raise TrialError(f"the signer was not ready within {_READY_S:.0f} s{problem}; it was stopped")
+
+
+def log_tail(layout: Layout) -> str:
+    """Return the last lines of the log file."""
+    try:
+        lines = layout.log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return "\n".join(lines[-_TAIL_LINES:])
+
+
+def watch(process: subprocess.Popen[bytes]) -> int:
+    """Wait for the signer to end and return its exit code. Ctrl-C, a hang-up or SIGTERM stop it."""
+
+    def stop(_number: int, _frame: object) -> None:
+        process.send_signal(signal.SIGTERM)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    return process.wait()
+
+
+def end_process(process: subprocess.Popen[bytes]) -> None:
+    """Stop a signer that this program started."""
+    process.terminate()
+    try:
+        process.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def stop(layout: Layout, pid: int, say: Callable[[str], None]) -> None:
+    """Stop the signer with process id `pid` and wait until it has ended.
+
+    Raises:
+        TrialError: it did not end in time.
+    """
+    try:
+        AdminClient(layout.admin_socket).post("/v1/stop")
+    except (AdminError, PermissionError) as error:
+        say(f"the signer does not take the request ({error}); sending SIGTERM to process {pid}")
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    end = time.monotonic() + _STOP_S
+    while _is_ours(pid, layout):
+        if time.monotonic() > end:
+            raise TrialError(
+                f"process {pid} did not end within {_STOP_S:.0f} s; see {layout.log}, then: kill -9 {pid}"
+            )
+        time.sleep(_POLL_S)
+
+
+def _status(layout: Layout) -> dict[str, Any] | None:
+    try:
+        status = AdminClient(layout.admin_socket, timeout_s=2).get("/v1/status")
+    except (AdminError, PermissionError):
+        return None
+    return status if isinstance(status.get("pid"), int) else None
+
+
+def _why_not_ready(status: dict[str, Any] | None) -> str:
+    if status is None:
+        return ", and its admin socket does not answer"
+    away = [
+        f"token {name} is {token.get('state')} {token.get('reason') or ''}".strip()
+        for name, token in status.get("tokens", {}).items()
+        if token.get("state") != "logged-in"
+    ]
+    return f": {'; '.join(away)}" if away else ""
+
+
+def _is_ours(pid: int, layout: Layout) -> bool:
+    """Whether `pid` is a living signer of this trial. Ids are used again; a zombie has no command."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return os.fsencode(layout.config) in command.split(b"\0")
