@@ -1,0 +1,161 @@
+"""JSON messages and file descriptors between the supervisor and a process that it started.
+
+A message is one JSON object in one or more SOCK_SEQPACKET packets: the first byte of each says whether more follow,
+descriptors come with the last. Sending never blocks: what the kernel does not take now waits in memory, in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    Message = dict[str, Any]
+
+#: Well below the kernel's default socket buffer (net.core.wmem_default, 212992 bytes).
+_CHUNK = 48 * 1024
+_MORE = b"+"
+_LAST = b"."
+#: More descriptors than any message of ours carries (one for each listener).
+_MAX_FDS = 253  # SCM_MAX_FD, linux/include/net/scm.h
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """Return the two ends of a new channel."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def _packets(message: Message) -> list[bytes]:
+    data = json.dumps(message, separators=(",", ":")).encode()
+    chunks = [data[i : i + _CHUNK] for i in range(0, len(data), _CHUNK)]
+    return [_MORE + chunk for chunk in chunks[:-1]] + [_LAST + chunks[-1]]
+
+
+class Channel:
+    """One end of a channel in an event loop.
+
+    Args:
+        sock: the end; it is made non-blocking.
+        on_message: called with each message and its descriptors, which it owns from then on.
+        on_closed: called once when the other side is gone.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        on_message: Callable[[Message, list[int]], None],
+        on_closed: Callable[[], None],
+    ) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._on_message = on_message
+        self._on_closed = on_closed
+        self._loop = asyncio.get_running_loop()
+        self._unsent: deque[tuple[bytes, Sequence[int]]] = deque()
+        self._partial: list[bytes] = []
+        self._fds: list[int] = []
+        self._open = True
+        self._loop.add_reader(sock.fileno(), self._readable)
+
+    @property
+    def unsent(self) -> int:
+        """Packets that the kernel has not taken yet."""
+        return len(self._unsent)
+
+    def send(self, message: Message, fds: Sequence[int] = ()) -> None:
+        """Send `message` with `fds`. The descriptors are duplicated; the caller still owns its own."""
+        if not self._open:
+            return
+        packets = _packets(message)
+        kept = [os.dup(fd) for fd in fds]
+        for packet in packets[:-1]:
+            self._unsent.append((packet, ()))
+        self._unsent.append((packets[-1], kept))
+        if len(self._unsent) == len(packets):
+            self._flush()
+
+    def close(self) -> None:
+        """Close this end. The other side sees the end of the channel; on_closed is not called here."""
+        if not self._open:
+            return
+        self._open = False
+        self._loop.remove_reader(self._sock.fileno())
+        self._loop.remove_writer(self._sock.fileno())
+        for _, fds in self._unsent:
+            _close_all(fds)
+        self._unsent.clear()
+        _close_all(self._fds)
+        self._sock.close()
+
+    def _flush(self) -> None:
+        while self._unsent:
+            packet, fds = self._unsent[0]
+            try:
+                if fds:
+                    socket.send_fds(self._sock, [packet], list(fds))
+                else:
+                    self._sock.send(packet)
+            except BlockingIOError:
+                self._loop.add_writer(self._sock.fileno(), self._flush)
+                return
+            except OSError:
+                self._lost()
+                return
+            self._unsent.popleft()
+            _close_all(fds)
+        self._loop.remove_writer(self._sock.fileno())
+
+    def _readable(self) -> None:
+        try:
+            packet, fds, _, _ = socket.recv_fds(self._sock, _CHUNK + 1, _MAX_FDS)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._lost()
+            return
+        self._fds.extend(fds)
+        if not packet:
+            self._lost()
+            return
+        self._partial.append(packet[1:])
+        if packet[:1] == _MORE:
+            return
+        data, owned = b"".join(self._partial), self._fds
+        self._partial, self._fds = [], []
+        self._on_message(json.loads(data), owned)
+
+    def _lost(self) -> None:
+        self.close()
+        self._on_closed()
+
+
+def receive_blocking(sock: socket.socket) -> tuple[Message, list[int]]:
+    """Read one message before an event loop runs.
+
+    Raises:
+        EOFError: the other side is gone.
+    """
+    partial: list[bytes] = []
+    owned: list[int] = []
+    while True:
+        packet, fds, _, _ = socket.recv_fds(sock, _CHUNK + 1, _MAX_FDS)
+        owned.extend(fds)
+        if not packet:
+            _close_all(owned)
+            raise EOFError("the supervisor closed the channel")
+        partial.append(packet[1:])
+        if packet[:1] == _LAST:
+            return json.loads(b"".join(partial)), owned
+
+
+def _close_all(fds: Sequence[int]) -> None:
+    for fd in fds:
+        with contextlib.suppress(OSError):
+            os.close(fd)

@@ -1,0 +1,217 @@
+"""One connection of a listener: who calls, through which listener, and the bounds in time and bytes.
+
+uvicorn's protocol does the HTTP. Added here, because uvicorn has no place for it:
+- each request carries the listener it came in through, the caller and the instant at which it began;
+- a connection that has not delivered a whole request in time is closed, headers and bodies are bounded;
+- each listener has room of its own: when it is full, the connection that has waited longest without a whole request
+  makes place, so idle connections cannot lock nodeos out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from signer.selection import peer_uids
+from signer.signing import envelope
+
+if TYPE_CHECKING:
+    from uvicorn.config import Config
+    from uvicorn.server import ServerState
+
+    from signer.config import Limits
+    from signer.config import Listener as ListenerSettings
+
+#: struct ucred of SO_PEERCRED (unix(7)): pid, uid, gid.
+_UCRED = struct.Struct("3i")
+
+
+@dataclass(eq=False, slots=True)
+class Listener:
+    """A listening socket as the signing process knows it.
+
+    Attributes:
+        kind: `node` or `wallet`.
+        node: the node it belongs to; empty for a wallet listener.
+        address: for logs: `unix:/path` or `tcp:127.0.0.1:8900`.
+        peers: uids that may call a unix socket; None on TCP.
+        waiting: connections that have not delivered a whole request, oldest first.
+    """
+
+    kind: str
+    node: str
+    address: str
+    peers: frozenset[int] | None
+    max_connections: int
+    max_header_bytes: int
+    max_body_bytes: int
+    request_timeout_s: float
+    open: int = 0
+    evicted: int = 0
+    waiting: OrderedDict[Connection, None] = field(default_factory=OrderedDict)
+
+    @classmethod
+    def of(cls, settings: ListenerSettings, limits: Limits) -> Listener:
+        """Return the listener that the configuration describes."""
+        return cls(
+            kind=settings.kind,
+            node=settings.node or "",
+            address=settings.address,
+            peers=peer_uids(settings),
+            max_connections=limits.max_connections,
+            max_header_bytes=limits.max_header_bytes,
+            max_body_bytes=limits.max_body_bytes,
+            request_timeout_s=limits.request_timeout_ms / 1000,
+        )
+
+
+@dataclass(eq=False, slots=True)
+class Call:
+    """What a request knows of its connection.
+
+    Attributes:
+        caller: `uid 1000 pid 4242` or `127.0.0.1:51312`.
+        permitted: whether the peer's uid may use this listener. Always true on TCP.
+        began_ns: CLOCK_MONOTONIC in ns of the request's first byte here.
+    """
+
+    listener: Listener
+    caller: str
+    permitted: bool
+    began_ns: int = 0
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's HTTP protocol with the bounds above."""
+
+    listeners: dict[Any, Listener]
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._call: Call | None = None
+        self._unread = 0
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Find the listener and the caller, and make place."""
+        super().connection_made(transport)
+        sock = transport.get_extra_info("socket")
+        listener = self.listeners[sock.getsockname()]
+        if sock.family == socket.AF_UNIX:
+            pid, uid, _ = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+            permitted = listener.peers is None or uid in listener.peers
+            self._call = Call(listener, f"uid {uid} pid {pid}", permitted)
+        else:
+            self._call = Call(listener, "%s:%d" % cast("tuple[str, int]", self.client), permitted=True)
+        listener.open += 1
+        listener.waiting[self] = None
+        if listener.open > listener.max_connections:
+            oldest, _ = next(iter(listener.waiting.items()))
+            listener.evicted += 1
+            oldest.transport.abort()
+        self._await_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give the place back."""
+        if self._call is not None:
+            self._call.listener.open -= 1
+            self._call.listener.waiting.pop(self, None)
+        if self._deadline is not None:
+            self._deadline.cancel()
+        super().connection_lost(exc)
+
+    def _await_request(self) -> None:
+        assert self._call is not None  # noqa: S101 - set when the connection was made
+        self._unread = 0
+        self._deadline = self.loop.call_later(self._call.listener.request_timeout_s, self.transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        """Count what has come of the request before it is parsed."""
+        call = self._call
+        assert call is not None  # noqa: S101 - set when the connection was made
+        if not self._unread:
+            call.began_ns = time.monotonic_ns()
+        self._unread += len(data)
+        if self._unread > call.listener.max_header_bytes + call.listener.max_body_bytes:
+            self.refuse_size("the request")
+            return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """Attach the call to the request's scope."""
+        super().on_message_begin()
+        self.scope["extensions"] = {"signer": cast("Any", self._call)}
+
+    def on_headers_complete(self) -> None:
+        """Refuse headers that are too long."""
+        call = self._call
+        assert call is not None  # noqa: S101 - set when the connection was made
+        if sum(len(name) + len(value) for name, value in self.headers) > call.listener.max_header_bytes:
+            self.refuse_size("the header")
+            return
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Refuse a body that is too long."""
+        if self.transport.is_closing():
+            return
+        call = self._call
+        assert call is not None  # noqa: S101 - set when the connection was made
+        if len(self.cycle.body) + len(body) > call.listener.max_body_bytes:
+            self.refuse_size("the body")
+            return
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is whole: it may wait for its answer as long as that takes."""
+        if self.transport.is_closing():
+            return
+        call = self._call
+        assert call is not None  # noqa: S101 - set when the connection was made
+        call.listener.waiting.pop(self, None)
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """A connection that stays open waits for its next request."""
+        super().on_response_complete()
+        if not self.transport.is_closing() and self._call is not None:
+            self._call.listener.waiting[self] = None
+            self._await_request()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not HTTP with keosd's envelope."""
+        self._answer(envelope.INVALID_REQUEST, msg)
+
+    def refuse_size(self, what: str) -> None:
+        """Answer a request that is too long and close."""
+        assert self._call is not None  # noqa: S101 - set when the connection was made
+        listener = self._call.listener
+        limit = f"{listener.max_header_bytes} bytes of header, {listener.max_body_bytes} bytes of body"
+        self._answer(envelope.TOO_LARGE, f"{what} is longer than this listener takes: {limit}")
+
+    def _answer(self, fault: envelope.Fault, message: str) -> None:
+        if self.transport.is_closing():
+            return
+        content = envelope.body(fault, message)
+        head = (
+            f"HTTP/1.1 {fault.status} {envelope.phrase(fault.status)}\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(content)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + content)
+        self.transport.close()

@@ -1,0 +1,163 @@
+"""The keys that this process may sign with, and their health.
+
+The only place where signer meets hsm's lanes. It guarantees that a signature is verified against the expected key
+before it leaves, and that a key that failed its audit or its probe signs nothing, says why, and harms no other key.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hsm.race import Ending, Race
+from signer.antelope.keys import Curve
+from signer.antelope.recovery import Verifier, verifier_for
+from signer.errors import SigningError
+
+if TYPE_CHECKING:
+    from hsm.race import Result
+    from signer.antelope.keys import PublicKey
+    from signer.antelope.signature import Signature
+
+_NS_PER_MS = 1_000_000
+#: Time for one probe signature, in ms. Generous: a slow token is still a token.
+_PROBE_MS = 5_000
+
+
+@dataclass(eq=False, slots=True)
+class KeyEntry:
+    """One configured key of a token.
+
+    Attributes:
+        name: the PUB_ form.
+        index: its position in the list that the token's lanes were opened with.
+        state: `unavailable` (token away, not checked yet), `active` or `quarantined`. Frozen is asked of the markers.
+    """
+
+    public_key: PublicKey
+    name: str
+    role: str
+    node: str
+    token: str
+    label: str
+    index: int
+    verifier: Verifier
+    state: str = "unavailable"
+    reason: str = "its token has not been opened yet"
+    signatures: int = 0
+    last_signature_at: float | None = None
+
+    @property
+    def canonical(self) -> bool:
+        """Whether nodeos wants this curve's signatures canonical (K1 only)."""
+        return self.public_key.curve is Curve.K1
+
+
+@dataclass(eq=False, slots=True)
+class TokenRing:
+    """A token's keys, its lanes, and the probe keys that keep it warm."""
+
+    name: str
+    software: bool
+    race: Race
+    keys: list[KeyEntry]
+    probes: list[KeyEntry] = field(default_factory=list)
+    turn: int = 0
+
+
+class Keyring:
+    """All keys, found by any spelling and checked on each return of their token."""
+
+    def __init__(self, rings: list[TokenRing]) -> None:
+        self.rings = {ring.name: ring for ring in rings}
+        self.entries = [entry for ring in rings for entry in ring.keys]
+        self._by_spelling: dict[str, KeyEntry] = {}
+        for entry in self.entries:
+            for spelling in {entry.name, entry.public_key.fc}:
+                self._by_spelling[spelling] = entry
+
+    def find(self, spelling: str) -> KeyEntry | None:
+        """Return the key written as `EOS...`, `PUB_K1_...` or `PUB_R1_...`, or None."""
+        return self._by_spelling.get(spelling)
+
+    def of_node(self, node: str) -> list[KeyEntry]:
+        """Return the block keys of `node` in keosd's order: by type, then by bytes."""
+        own = [entry for entry in self.entries if entry.role == "block" and entry.node == node]
+        return sorted(own, key=lambda entry: (entry.public_key.curve is Curve.R1, entry.public_key.data))
+
+    async def sign(self, entry: KeyEntry, digest: bytes, deadline_ns: int, source: str) -> Result:
+        """Ask the token of `entry` for a signature of `digest` (bytes, 32), not yet verified."""
+        race = self.rings[entry.token].race
+        return await race.sign(
+            entry.index, digest, canonical=entry.canonical, deadline_ns=deadline_ns, source=source
+        )
+
+    # -- health --------------------------------------------------------------------------------------
+
+    def token_lost(self, token: str, reason: str) -> None:
+        """The token's last lane is gone: its keys wait for the next."""
+        for entry in self.rings[token].keys:
+            if entry.state == "active":
+                entry.state, entry.reason = "unavailable", reason
+
+    async def token_back(self, token: str, findings: dict[int, list[str]]) -> None:
+        """A first lane is open: audit each key and let it sign a verified probe.
+
+        Args:
+            token: its name.
+            findings: what the lane found wrong, by key index.
+        """
+        ring = self.rings[token]
+        for entry in ring.keys:
+            fault = "; ".join(findings.get(entry.index, []))
+            if not fault:
+                fault = await self._probe(ring, entry)
+            if fault is None:
+                entry.state, entry.reason = "unavailable", "its token went away during the check"
+            elif fault:
+                entry.state, entry.reason = "quarantined", fault
+            else:
+                entry.state, entry.reason = "active", ""
+
+    async def _probe(self, ring: TokenRing, entry: KeyEntry) -> str | None:
+        """Return what is wrong with the key, an empty string if nothing, None if the token went away."""
+        digest = os.urandom(32)
+        raw: list[bytes] = []
+        for canonical in (False, False, True) if entry.canonical else (False,):
+            deadline_ns = time.monotonic_ns() + _PROBE_MS * _NS_PER_MS
+            result = await ring.race.sign(
+                entry.index, digest, canonical=canonical, deadline_ns=deadline_ns, source="probe", probe=True
+            )
+            if result.ending is Ending.NO_LANE:
+                return None
+            if result.ending is not Ending.SIGNED:
+                return f"cannot sign a probe: {result.reason or result.ending.value}"
+            raw.append(result.rs)
+            if len(raw) == 2 and raw[0] == raw[1]:  # noqa: PLR2004 - the same digest, twice
+                return (
+                    "its token makes deterministic signatures (the same digest gave the same signature twice), so half "
+                    "of all K1 digests could never be signed as nodeos wants them; use an R1 key in this token"
+                )
+        try:
+            entry.verifier.seal(digest, raw[-1])
+        except SigningError as error:
+            return f"its probe signature does not verify: {error}"
+        return ""
+
+
+def build(
+    public_key: PublicKey, *, role: str, node: str, token: str, label: str, index: int
+) -> KeyEntry:
+    """Return an entry for a configured key, with its verifier ready."""
+    return KeyEntry(public_key, str(public_key), role, node, token, label, index, verifier_for(public_key))
+
+
+def seal(entry: KeyEntry, digest: bytes, rs: bytes) -> Signature:
+    """Verify r || s (bytes, 64) against the key and return the signature with its recovery id.
+
+    Raises:
+        SigningError: it is not a signature by this key that nodeos would accept.
+    """
+    return entry.verifier.seal(digest, rs)

@@ -1,0 +1,1 @@
+"""The supervisor: owns sockets and PINs; starts, replaces and stops the other processes."""

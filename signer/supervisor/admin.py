@@ -1,0 +1,132 @@
+"""The admin socket: status, freeze, reload, stop. HTTP and JSON on a unix socket, for root and the service's own uid.
+
+It lives in the supervisor, so that a freeze needs neither the signing process nor the control process, chain or disk
+database. Every answer is JSON; an error is `{"error": {"code", "message", "remedy"}}`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from signer.errors import AdminError, ConfigError
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from signer.signing.connection import Call
+    from signer.supervisor.run import Supervisor
+
+_SCOPES = ("all", "node", "key")
+
+
+def _error(status: int, code: str, message: str, remedy: str = "") -> JSONResponse:
+    return JSONResponse(
+        {"error": {"code": code, "message": message, "remedy": remedy}}, status, headers={"connection": "close"}
+    )
+
+
+class _BadRequestError(Exception):
+    """The body is not what the endpoint takes."""
+
+
+def _who(request: Request) -> str:
+    call: Call = request.scope["extensions"]["signer"]
+    return call.caller
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    try:
+        body = json.loads(await request.body() or b"{}")
+    except (ValueError, RecursionError):
+        raise _BadRequestError("the body is not JSON") from None
+    if not isinstance(body, dict):
+        raise _BadRequestError("the body is not a JSON object")
+    return body
+
+
+def _text(body: dict[str, Any], name: str, *, required: bool = True) -> str:
+    value = body.get(name, "")
+    if not isinstance(value, str) or (required and not value):
+        raise _BadRequestError(f"{name}: a text is needed")
+    return value
+
+
+class AdminApp:
+    """The admin socket's application."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._app = Starlette(
+            routes=[
+                Route("/v1/status", self._status, methods=["GET"]),
+                Route("/v1/freeze", self._freeze, methods=["POST"]),
+                Route("/v1/unfreeze", self._unfreeze, methods=["POST"]),
+                Route("/v1/reload", self._reload, methods=["POST"]),
+                Route("/v1/stop", self._stop, methods=["POST"]),
+                Route("/v1/token/retry", self._token_retry, methods=["POST"]),
+            ],
+            exception_handlers={HTTPException: _http_error},
+        )
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI's types
+        """Answer one request, after the peer's uid was checked."""
+        if scope["type"] != "http":
+            return
+        call: Call = scope["extensions"]["signer"]
+        response: JSONResponse | None = None
+        if not call.permitted:
+            response = _error(403, "peer", f"{call.caller} is neither root nor the signer's user", "run it as root")
+            await response(scope, receive, send)
+            return
+        try:
+            await self._app(scope, receive, send)
+        except _BadRequestError as error:
+            response = _error(400, "bad-request", str(error))
+        except (AdminError, ConfigError) as error:
+            response = _error(409, "refused", str(error))
+        if response is not None:
+            await response(scope, receive, send)
+
+    async def _status(self, _request: Request) -> JSONResponse:
+        return JSONResponse(await self._supervisor.status())
+
+    async def _freeze(self, request: Request) -> JSONResponse:
+        scope, name, body = await self._scope(request)
+        await self._supervisor.freeze(scope, name, _who(request), _text(body, "reason"))
+        return JSONResponse({"frozen": {"scope": scope, "name": name}})
+
+    async def _unfreeze(self, request: Request) -> JSONResponse:
+        scope, name, _ = await self._scope(request)
+        found = self._supervisor.unfreeze(scope, name, _who(request))
+        return JSONResponse({"unfrozen": found})
+
+    async def _scope(self, request: Request) -> tuple[str, str, dict[str, Any]]:
+        body = await _body(request)
+        scope = _text(body, "scope")
+        if scope not in _SCOPES:
+            raise _BadRequestError(f"scope: one of {', '.join(_SCOPES)}")
+        name = _text(body, "name", required=scope != "all")
+        return scope, self._supervisor.frozen_name(scope, name), body
+
+    async def _reload(self, request: Request) -> JSONResponse:
+        return JSONResponse({"generation": await self._supervisor.reload(_who(request))})
+
+    async def _stop(self, request: Request) -> JSONResponse:
+        self._supervisor.stop(_who(request))
+        return JSONResponse({"stopping": True})
+
+    async def _token_retry(self, request: Request) -> JSONResponse:
+        token = _text(await _body(request), "token")
+        self._supervisor.token_retry(token, _who(request))
+        return JSONResponse({"retried": token})
+
+
+async def _http_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type only
+    return _error(error.status_code, "no-such-endpoint", error.detail)

@@ -1,0 +1,284 @@
+"""Starts the lanes of one token and keeps their number, one PIN at a time.
+
+The first lane tries the PIN alone; others follow only after it was accepted. A refused PIN leaves a marker that outlives
+this process, and nothing logs in again until the PIN's source changes or a person says so: a token locks itself after a
+few wrong tries. The PIN goes over the lane's own socket, never by argument or environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from hsm.errors import PinSourceError
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from collections.abc import Callable
+
+    from hsm.pin import PinSource, RefusedMarker
+    from signer.config import Key, Token
+
+log = logging.getLogger("signer.supervisor")
+
+#: A module that has not logged in after this long is hung.
+_OPEN_S = 15.0
+#: A lane that lived this long was healthy; the next one starts without delay.
+_HEALTHY_S = 5.0
+_FIRST_BACKOFF_S = 0.1
+#: How often the source of a refused PIN is looked at.
+_SOURCE_POLL_S = 1.0
+#: Longest answer to an open request, bytes.
+_MAX_ANSWER = 200_000
+
+
+@dataclass(slots=True)
+class OpenLane:
+    """A lane with a logged-in session."""
+
+    id: int
+    pid: int
+    process: Process
+    started: float
+
+
+@dataclass(slots=True)
+class TokenState:
+    """What `signer status` says of a token."""
+
+    state: str = "starting"
+    reason: str = ""
+    lanes: dict[int, OpenLane] = field(default_factory=dict)
+    resolved: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def set(self, state: str, reason: str = "") -> None:
+        """Enter `state`; the first one that is not `starting` resolves the token."""
+        self.state, self.reason = state, reason
+
+
+class _OpenError(Exception):
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class LaneKeeper:
+    """Keeps `token.lanes` lanes of one token open for one signing process.
+
+    Args:
+        name: the token's name in the configuration.
+        keys: the keys to open, in the order of their index.
+        pin_source: where the PIN comes from.
+        marker: refused PINs.
+        backoff_max_s: longest wait between two tries, in s.
+        next_id: gives each lane a number of its own.
+        hand_over: takes an open lane, the descriptor of its socket and what it found wrong with each key.
+        on_state: called when the token's state changed, for the audit log.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        token: Token,
+        keys: list[Key],
+        pin_source: PinSource,
+        marker: RefusedMarker,
+        *,
+        backoff_max_s: float,
+        next_id: Callable[[], int],
+        hand_over: Callable[[str, OpenLane, int, dict[str, list[str]]], None],
+        on_state: Callable[[str, str, str], None],
+    ) -> None:
+        self._name = name
+        self._token = token
+        self._keys = keys
+        self._source = pin_source
+        self._marker = marker
+        self._backoff_max_s = backoff_max_s
+        self._next_id = next_id
+        self._hand_over = hand_over
+        self._on_state = on_state
+        self._changed = asyncio.Event()
+        self._failures = 0
+        self.state = TokenState()
+
+    # -- life ----------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Keep the number of lanes until cancelled; then kill them."""
+        try:
+            while True:
+                self._changed.clear()
+                if len(self.state.lanes) >= self._token.lanes:
+                    await self._changed.wait()
+                    continue
+                await self._start_one()
+        finally:
+            for lane in list(self.state.lanes.values()):
+                kill(lane.process)
+
+    def lost(self, lane_id: int, reason: str) -> None:
+        """The signing process gave a lane up: kill it and start another."""
+        lane = self.state.lanes.pop(lane_id, None)
+        if lane is None:
+            return
+        kill(lane.process)
+        if time.monotonic() - lane.started > _HEALTHY_S:
+            self._failures = 0
+        else:
+            self._failures += 1
+        if not self.state.lanes:
+            self._enter("away", reason)
+        self._changed.set()
+
+    def retry(self) -> None:
+        """A person says that the PIN may be tried again."""
+        self._marker.clear(self._name)
+        self._failures = 0
+        self._changed.set()
+
+    # -- one lane ------------------------------------------------------------------------------------
+
+    async def _start_one(self) -> None:
+        await self._back_off()
+        try:
+            fingerprint = self._source.fingerprint()
+            refused = self._marker.blocks(self._name, fingerprint)
+            if refused is not None:
+                self._enter("pin-refused", refused)
+                await self._wait(_SOURCE_POLL_S)
+                return
+            pin = self._source.read()
+        except PinSourceError as error:
+            self._enter("pin-unreadable", str(error))
+            await self._wait(_SOURCE_POLL_S)
+            return
+        try:
+            lane, fd, findings = await self._open(pin.reveal())
+        except _OpenError as error:
+            self._failures += 1
+            if error.kind == "pin-refused":
+                self._marker.mark(self._name, fingerprint, str(error))
+                self._enter("pin-refused", str(error))
+            elif not self.state.lanes:
+                self._enter("away", str(error))
+            return
+        finally:
+            del pin
+        self.state.lanes[lane.id] = lane
+        self._enter("logged-in", "")
+        try:
+            self._hand_over(self._name, lane, fd, findings)
+        finally:
+            os.close(fd)
+
+    def _enter(self, state: str, reason: str) -> None:
+        if (state, reason) != (self.state.state, self.state.reason):
+            level = logging.INFO if state == "logged-in" else logging.WARNING
+            log.log(level, "token state", extra={"token": self._name, "status": state, "reason": reason})
+            if state != self.state.state:
+                self._on_state(self._name, state, reason)
+        self.state.set(state, reason)
+        self.state.resolved.set()
+
+    async def _back_off(self) -> None:
+        if self._failures:
+            await self._wait(min(self._backoff_max_s, _FIRST_BACKOFF_S * 2 ** min(self._failures - 1, 10)))
+
+    async def _wait(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), seconds)
+        self._changed.clear()
+
+    async def _open(self, pin: str) -> tuple[OpenLane, int, dict[str, list[str]]]:
+        """Start a process, log it in, and return it with our end of its socket.
+
+        Raises:
+            _OpenError: it did not open; `kind` says how.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-P", "-m", "hsm.lane", "--fd", str(theirs.fileno()),
+                pass_fds=(theirs.fileno(),),
+                stdin=asyncio.subprocess.DEVNULL,
+                env=_environment(self._token),
+            )
+        except OSError as error:
+            ours.close()
+            raise _OpenError("spawn", f"cannot start a lane: {error.strerror}") from None
+        finally:
+            theirs.close()
+        try:
+            answer = await asyncio.wait_for(self._ask(ours, pin), _OPEN_S)
+        except (OSError, TimeoutError, ValueError) as error:
+            await _reap(process)
+            ours.close()
+            raise _OpenError("silent", _describe(error, process)) from None
+        except BaseException:
+            kill(process)
+            ours.close()
+            raise
+        if not answer["ok"]:
+            await _reap(process)
+            ours.close()
+            raise _OpenError(answer["kind"], answer["message"])
+        lane = OpenLane(self._next_id(), process.pid, process, time.monotonic())
+        return lane, ours.detach(), answer["findings"]
+
+    async def _ask(self, ours: socket.socket, pin: str) -> dict[str, Any]:
+        request = {
+            "uri": str(self._token.uri),
+            "pin": pin,
+            "keys": [
+                {
+                    "label": key.label,
+                    "id": key.id,
+                    "curve": "secp256k1" if key.public_key.curve.value == "K1" else "prime256v1",
+                    "point": key.public_key.data.hex(),
+                }
+                for key in self._keys
+            ],
+        }
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(ours, json.dumps(request).encode())
+        answer: dict[str, Any] = json.loads(await loop.sock_recv(ours, _MAX_ANSWER))
+        return answer
+
+
+def _environment(token: Token) -> dict[str, str]:
+    """A lane sees what its module needs and nothing of ours."""
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "TZ") if name in os.environ}
+    return {**kept, **token.environment}
+
+
+def _describe(error: Exception, process: Process) -> str:
+    if isinstance(error, TimeoutError):
+        return f"the module did not log in within {_OPEN_S:.0f} s"
+    code = process.returncode
+    if code is not None and code < 0:
+        return f"the module ended its process with {signal.Signals(-code).name}"
+    return f"the lane ended while it opened the token (exit {code})"
+
+
+def kill(process: Process) -> None:
+    """End a lane at once; the event loop reaps it."""
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+
+
+async def _reap(process: Process) -> None:
+    kill(process)
+    await process.wait()
+
+

@@ -1,0 +1,489 @@
+"""`signer serve`: owns the sockets and the PINs, starts, replaces and stops the other processes.
+
+What it guarantees:
+- One supervisor per state folder.
+- A reload that is invalid, or would lose a key that signed in the last hour, leaves the old process serving.
+- A freeze is on disk and confirmed by every signing process, or that process is killed, before it is acknowledged.
+- One writer of the audit log, whatever signing processes come and go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import uvloop
+
+from hsm.hardening import harden
+from signer import __version__, config_file, selection
+from signer.antelope.keys import PublicKey
+from signer.errors import AdminError, ConfigError, FormatError
+from signer.logs import configure
+from signer.signing import server
+from signer.signing.connection import Listener
+from signer.signing.freeze import FreezeMarkers
+from signer.supervisor import sockets
+from signer.supervisor.admin import AdminApp
+from signer.supervisor.audit import AuditLog
+from signer.supervisor.control import ControlKeeper
+from signer.supervisor.generation import Generation
+
+if TYPE_CHECKING:
+    import socket
+    from pathlib import Path
+
+    from signer.config import Config
+
+log = logging.getLogger("signer.supervisor")
+
+#: Longest wait for tokens at start and at reload, in s.
+_RESOLVE_S = 20.0
+#: A first start listens after this long even if a module is still busy opening, in s.
+_LISTEN_ANYWAY_S = 2.5
+#: An old generation has this long to answer what it accepted, in s.
+_DRAIN_S = 10.0
+#: A freeze waits this long for a signing process before it is killed, in s.
+_FREEZE_S = 0.05
+#: A reload must not lose a key that signed within this time, in s.
+_RECENT_S = 3600.0
+#: A signing process that lived this long was healthy; another starts without delay.
+_HEALTHY_S = 5.0
+_CRASH_BACKOFF_S = 0.05
+_CRASH_BACKOFF_MAX_S = 2.0
+
+
+class Supervisor:
+    """Everything of this process, tied together."""
+
+    def __init__(self, path: Path, config: Config, *, only: str | None) -> None:
+        self._path = path
+        self._config = config
+        self._only = only
+        self._bound: dict[str, socket.socket] = {}
+        self._number = 0
+        self._current: Generation | None = None
+        self._draining: set[Generation] = set()
+        self._stopping = asyncio.Event()
+        self._reloading = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._started = time.time()
+        self._signed: dict[str, tuple[int, float]] = {}
+        self._failure = ""
+        self._crashes = 0
+        self._markers = FreezeMarkers(config.freeze_dir)
+        self._audit = AuditLog(config.state_dir / "audit" / "audit.jsonl")
+        self._control = ControlKeeper(self.status)
+
+    # -- life ----------------------------------------------------------------------------------------
+
+    async def run(self) -> int:
+        """Serve until stopped. Returns the exit code."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self.stop, "SIGTERM")
+        loop.add_signal_handler(signal.SIGINT, self.stop, "SIGINT")
+        loop.add_signal_handler(signal.SIGHUP, self._reload_on_signal)
+        self._act("start", f"uid {os.geteuid()}", f"version {__version__}, configuration {self._path}")
+        self._bind(self._config)
+        admin = self._start_admin()
+        code = 0
+        try:
+            if self._only != "control":
+                code = await self._first_generation()
+            if code == 0 and self._only != "signing":
+                self._control.start(self._config, self._control_sockets())
+            if code == 0:
+                await self._stopping.wait()
+        finally:
+            log.info("stopping")
+            await self._end()
+            admin_server, admin_task = admin
+            admin_server.should_exit = True
+            await asyncio.gather(admin_task, return_exceptions=True)
+            for sock in self._bound.values():
+                sockets.release(sock)
+            self._act("stop", f"uid {os.geteuid()}", None)
+            await self._audit.close()
+        return code
+
+    async def _first_generation(self) -> int:
+        generation = await self._start_generation(self._config)
+        self._current = generation
+        resolved = asyncio.create_task(generation.resolved(_RESOLVE_S))
+        await asyncio.wait({resolved}, timeout=_LISTEN_ANYWAY_S)
+        generation.listen()
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({resolved, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if generation.ended.is_set():
+            log.error("the signing process ended while it started; the signer ends", extra={"pid": generation.pid})
+            return 1
+        if self._hopeless(generation):
+            log.error(
+                "no block key can be used; the signer ends",
+                extra={"reason": self._failure, "remedy": "see the quarantined keys above; `signer-hsm audit` helps"},
+            )
+            return 1
+        log.info("serving", extra={"generation": generation.number, "version": __version__})
+        self._watch(generation)
+        return 0
+
+    def _hopeless(self, generation: Generation) -> bool:
+        """Whether every block key is quarantined. A token that is away or a PIN that waits may still come."""
+        block = [str(key.public_key) for key in self._config.keys if key.role == "block"]
+        states = [generation.states.get(name, "unavailable") for name in block]
+        self._failure = "; ".join(f"{name}: {generation.reasons.get(name, '')}" for name in block)
+        return bool(block) and all(state == "quarantined" for state in states)
+
+    async def _start_generation(self, config: Config) -> Generation:
+        self._number += 1
+        generation = Generation(self._number, config, self._decision, self._token_changed)
+        await generation.start([self._bound[listener.address] for listener in selection.signing_listeners(config)])
+        return generation
+
+    def _watch(self, generation: Generation) -> None:
+        self._spawn(self._replace_when_ended(generation))
+
+    async def _replace_when_ended(self, generation: Generation) -> None:
+        """A signing process that ends unasked is replaced; its sockets stay, so callers wait in their queue."""
+        await generation.ended.wait()
+        if generation is not self._current or self._stopping.is_set():
+            return
+        log.error("signing process ended; starting another", extra={"generation": generation.number})
+        await generation.kill()
+        if generation is not self._current or self._stopping.is_set():
+            return
+        healthy = time.monotonic() - generation.started > _HEALTHY_S
+        self._crashes = 0 if healthy else self._crashes + 1
+        if self._crashes:
+            await asyncio.sleep(min(_CRASH_BACKOFF_MAX_S, _CRASH_BACKOFF_S * 2 ** min(self._crashes, 10)))
+        replacement = await self._start_generation(self._config)
+        self._current = replacement
+        self._watch(replacement)
+        await replacement.resolved(_LISTEN_ANYWAY_S)
+        replacement.listen()
+
+    async def _end(self) -> None:
+        self._stopping.set()
+        await self._control.stop()
+        generations = [*self._draining, *([self._current] if self._current else [])]
+        self._current = None
+        await asyncio.gather(*(generation.drain(_DRAIN_S) for generation in generations))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _spawn(self, coroutine: Any) -> None:  # noqa: ANN401 - any coroutine
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- sockets -------------------------------------------------------------------------------------
+
+    def _bind(self, config: Config) -> None:
+        for listener in config.listeners:
+            if listener.address not in self._bound:
+                self._bound[listener.address] = sockets.bind(listener)
+
+    def _control_sockets(self) -> list[socket.socket]:
+        return [self._bound[listener.address] for listener in selection.control_listeners(self._config)]
+
+    def _start_admin(self) -> tuple[server.Server, asyncio.Task[None]]:
+        wanted = [listener for listener in self._config.listeners if listener.kind == "admin"]
+        bound = [self._bound[listener.address] for listener in wanted]
+        listeners = [Listener.of(listener, self._config.limits) for listener in wanted]
+        for listener in listeners:
+            listener.peers = frozenset({0, os.geteuid()})
+        admin = server.build(AdminApp(self), listeners, bound)
+        return admin, asyncio.create_task(admin.serve(sockets=[sock.dup() for sock in bound]))
+
+    # -- audit ---------------------------------------------------------------------------------------
+
+    def _decision(self, entry: dict[str, Any]) -> None:
+        if entry["verdict"] == "signed":
+            count, _ = self._signed.get(entry["key"], (0, 0.0))
+            self._signed[entry["key"]] = (count + 1, entry["at"])
+        self._audit.decision(entry)
+
+    def _act(self, name: str, by: str, detail: str | None) -> None:
+        self._audit.act(name, by, detail, datetime.now(UTC))
+
+    def _token_changed(self, token: str, state: str, reason: str) -> None:
+        if state == "pin-refused":
+            self._act("pin-refused", "signer", f"token {token}: {reason}")
+
+    # -- administration ------------------------------------------------------------------------------
+
+    async def status(self) -> dict[str, Any]:
+        """Return what `signer status` shows."""
+        generation = self._current
+        inner = await generation.status() if generation else None
+        keys = self._key_states(inner)
+        frozen = self._markers.list()
+        for key in keys:
+            reason = self._markers.frozen(key["node"] or "", key["public_key"])
+            if reason is not None:
+                key.update(state="frozen", reason=reason)
+            key["signatures"], key["last_signature_at"] = self._signed.get(key["public_key"], (0, None))
+        usable = {key["node"] for key in keys if key["role"] == "block" and key["state"] in ("active", "frozen")}
+        listening = generation is not None and generation.listening.is_set()
+        ready = listening and inner is not None and set(self._config.nodes) <= usable
+        return {
+            "state": "stopping" if self._stopping.is_set() else "serving" if listening else "starting",
+            "ready": ready,
+            "pid": os.getpid(),
+            "signing_pid": generation.pid if generation else None,
+            "version": __version__,
+            "started_at": self._started,
+            "config": str(self._path),
+            "generation": generation.number if generation else 0,
+            "frozen": frozen,
+            "tokens": self._token_states(generation, inner),
+            "keys": keys,
+            "counters": inner["counters"] if inner else {},
+            "audit": self._audit.state(),
+            "control": self._control.state(),
+        }
+
+    def _token_states(self, generation: Generation | None, inner: dict[str, Any] | None) -> dict[str, Any]:
+        states: dict[str, Any] = {}
+        for name in self._config.tokens:
+            keeper = generation.keepers.get(name) if generation else None
+            if keeper is None:
+                states[name] = {"state": "closed", "reason": "opened by the control process", "lanes": []}
+                continue
+            known = {lane["id"]: lane["state"] for lane in (inner or {}).get("lanes", {}).get(name, [])}
+            lanes = [
+                {"id": lane.id, "pid": lane.pid, "state": known.get(lane.id, "starting")}
+                for lane in keeper.state.lanes.values()
+            ]
+            states[name] = {"state": keeper.state.state, "reason": keeper.state.reason, "lanes": lanes}
+        return states
+
+    def _key_states(self, inner: dict[str, Any] | None) -> list[dict[str, Any]]:
+        """Every configured key, in the order of the configuration."""
+        known = {key["public_key"]: key for key in inner["keys"]} if inner else {}
+        states = []
+        for key in self._config.keys:
+            name = str(key.public_key)
+            states.append(
+                known.get(name)
+                or {
+                    "public_key": name,
+                    "legacy_public_key": key.public_key.legacy,
+                    "curve": key.public_key.curve.value,
+                    "role": key.role,
+                    "node": key.node,
+                    "token": key.token,
+                    "label": key.label,
+                    "state": "unavailable",
+                    "reason": "the signing process does not answer"
+                    if key.token in selection.block_tokens(self._config)
+                    else "opened by the control process when it is needed",
+                }
+            )
+        return states
+
+    def frozen_name(self, scope: str, name: str) -> str:
+        """Return the name under which `scope` is frozen.
+
+        Raises:
+            AdminError: there is no such node or key.
+        """
+        if scope == "all":
+            return ""
+        if scope == "node":
+            if name not in self._config.nodes:
+                raise AdminError(f"there is no node {name!r}; nodes: {', '.join(self._config.nodes)}")
+            return name
+        try:
+            key = PublicKey.parse(name)
+        except FormatError as error:
+            raise AdminError(str(error)) from None
+        if str(key) not in {str(own.public_key) for own in self._config.keys}:
+            raise AdminError(f"{name} is not among the configured keys; `signer keys list` shows them")
+        return str(key)
+
+    async def freeze(self, scope: str, name: str, by: str, reason: str) -> None:
+        """Freeze: marker on disk, then every signing process confirms or dies, then this returns.
+
+        Raises:
+            AdminError: the marker cannot be written. Nothing is frozen then.
+        """
+        try:
+            self._markers.set(scope, name, by, reason)
+        except OSError as error:
+            raise AdminError(f"the freeze marker cannot be written: {error.strerror}") from None
+        generations = [*self._draining, *([self._current] if self._current else [])]
+        answers = await asyncio.gather(*(generation.acknowledge_freeze(_FREEZE_S) for generation in generations))
+        for generation, confirmed in zip(generations, answers, strict=True):
+            if not confirmed and not generation.ended.is_set():
+                log.error("signing process did not confirm the freeze; killed", extra={"pid": generation.pid})
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(generation.pid, signal.SIGKILL)
+        log.warning("frozen", extra={"status": scope, "key": name, "caller": by, "reason": reason})
+        self._act("freeze", by, f"{scope} {name}: {reason}")
+
+    def unfreeze(self, scope: str, name: str, by: str) -> bool:
+        """End a freeze. Returns whether there was one.
+
+        Raises:
+            AdminError: the marker cannot be removed.
+        """
+        try:
+            found = self._markers.clear(scope, name)
+        except OSError as error:
+            raise AdminError(f"the freeze marker cannot be removed: {error.strerror}") from None
+        if found:
+            log.warning("unfrozen", extra={"status": scope, "key": name, "caller": by})
+            self._act("unfreeze", by, f"{scope} {name}")
+        return found
+
+    def token_retry(self, token: str, by: str) -> None:
+        """Let a refused PIN be tried again.
+
+        Raises:
+            AdminError: there is no such token, or it is not opened here.
+        """
+        keeper = self._current.keepers.get(token) if self._current else None
+        if keeper is None:
+            raise AdminError(f"token {token!r} is not opened by this process; tokens: {', '.join(selection.block_tokens(self._config))}")
+        keeper.retry()
+        self._act("token-retry", by, f"token {token}")
+
+    def stop(self, by: str) -> None:
+        """Stop after what was accepted is answered."""
+        log.info("stop asked for", extra={"caller": by})
+        self._stopping.set()
+
+    def _reload_on_signal(self) -> None:
+        async def attempt() -> None:
+            try:
+                await self.reload("SIGHUP")
+            except (ConfigError, AdminError) as error:
+                log.error("reload refused; the old configuration serves on", extra={"reason": str(error)})
+
+        self._spawn(attempt())
+
+    async def reload(self, by: str) -> int:
+        """Start a generation with the configuration on disk, hand over, and let the old one drain.
+
+        Returns:
+            the new generation's number.
+
+        Raises:
+            ConfigError: the file is invalid. The old process serves on.
+            AdminError: the new process would not serve a key that signed in the last hour, or did not start.
+        """
+        async with self._reloading:
+            config = config_file.load(self._path)
+            if config.state_dir != self._config.state_dir:
+                raise ConfigError(f"{self._path}: state_dir: cannot change while the signer runs; restart it")
+            new = {listener.address for listener in config.listeners} - set(self._bound)
+            self._bind(config)
+            try:
+                replacement = await self._prepare(config)
+            except BaseException:
+                for address in new:
+                    sockets.release(self._bound.pop(address))
+                raise
+            self._hand_over(config, replacement)
+            self._act("reload", by, f"generation {replacement.number}")
+            log.info("reloaded", extra={"generation": replacement.number, "caller": by})
+            return replacement.number
+
+    async def _prepare(self, config: Config) -> Generation:
+        """Return a generation that is ready to listen, or none at all."""
+        replacement = await self._start_generation(config)
+        try:
+            await replacement.resolved(_RESOLVE_S)
+            if replacement.ended.is_set():
+                raise AdminError("the new signing process ended while it started; see the log")
+            await self._refuse_loss(replacement)
+            replacement.listen()
+            try:
+                await asyncio.wait_for(replacement.listening.wait(), _LISTEN_ANYWAY_S)
+            except TimeoutError:
+                raise AdminError("the new signing process does not listen; see the log") from None
+        except BaseException:
+            await replacement.kill()
+            raise
+        return replacement
+
+    async def _refuse_loss(self, replacement: Generation) -> None:
+        """Refuse a generation that cannot use a key which signed in the last hour and works now."""
+        inner = await self._current.status() if self._current else None
+        works = {key["public_key"] for key in inner["keys"] if key["state"] == "active"} if inner else set()
+        since = time.time() - _RECENT_S
+        recent = {name for name, (_, at) in self._signed.items() if at > since} & works
+        lost = sorted(name for name in recent if replacement.states.get(name) != "active")
+        if lost:
+            why = "; ".join(f"{name}: {replacement.reasons.get(name, 'not in the new configuration')}" for name in lost)
+            raise AdminError(f"the new configuration would lose a key that signed in the last hour: {why}")
+
+    def _hand_over(self, config: Config, replacement: Generation) -> None:
+        old, self._current = self._current, replacement
+        wanted = {listener.address for listener in config.listeners}
+        for address in set(self._bound) - wanted:
+            sockets.release(self._bound.pop(address))
+        self._config = config
+        self._watch(replacement)
+        if old is not None:
+            self._draining.add(old)
+            self._spawn(self._drain(old))
+        if self._only != "signing":
+            self._control.start(config, self._control_sockets())
+
+    async def _drain(self, old: Generation) -> None:
+        await old.drain(_DRAIN_S)
+        self._draining.discard(old)
+
+
+def _lock(state_dir: Path) -> int:
+    """Take the state folder for this process.
+
+    Raises:
+        ConfigError: another signer has it, or it cannot be used.
+    """
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(state_dir / "signer.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(f"state_dir {state_dir}: cannot be used: {error.strerror}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise ConfigError(f"state_dir {state_dir}: another signer runs on it; `signer stop` ends it") from None
+    return descriptor
+
+
+def run(path: Path, only: str | None = None) -> int:
+    """Serve the configuration at `path` until stopped. Returns the exit code.
+
+    Args:
+        path: the configuration file.
+        only: `signing`, `control` or None for both.
+
+    Raises:
+        ConfigError: the configuration cannot be used.
+    """
+    os.umask(0o077)
+    harden()
+    configure("supervisor")
+    config = config_file.load(path)
+    lock = _lock(config.state_dir)
+
+    async def serve() -> int:
+        return await Supervisor(path, config, only=only).run()
+
+    try:
+        return uvloop.run(serve())
+    finally:
+        os.close(lock)
