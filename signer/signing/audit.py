@@ -254,6 +254,9 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _KEY = re.compile(r"[0-9A-Za-z_]{1,80}")
 _AT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 
+#: Stands for the time of an entry that had none.
+_NO_TIME: Final = "1970-01-01T00:00:00.000000Z"
+
 _Check = Callable[[object], bool]
 
 
@@ -343,6 +346,15 @@ def admit(entry: Entry) -> Entry:
     ):
         raise FormatError("audit decision: a signed one needs key and signature")
     return entry
+
+
+def nameless(entry: Entry) -> Entry:
+    """Return what a `gap` can count of an entry that `admit` refused: time and signed key, if they hold."""
+    at = entry.at if _is_at(entry.at) else _NO_TIME
+    key = _signed_key(entry)
+    if key is not None and _is_key(key):
+        return Decision(at, Verdict.SIGNED, "", key=key)
+    return Act(at, LOST, "")
 
 
 def serialise(fields: Fields) -> bytes:

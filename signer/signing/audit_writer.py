@@ -19,7 +19,7 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from signer.errors import AuditError
+from signer.errors import AuditError, FormatError
 from signer.signing.audit import (
     COUNTERS,
     KEY,
@@ -41,6 +41,7 @@ from signer.signing.audit import (
     Gap,
     Kind,
     admit,
+    nameless,
     parse,
 )
 
@@ -111,13 +112,23 @@ class AuditWriter:
     def append(self, entries: list[Entry]) -> None:
         """Write the entries, after those that wait. They are in the kernel's hands when this returns.
 
+        With no entries, only those that wait are written.
+
         Raises:
             AuditError: they wait in memory; the next call tries again.
-            FormatError: an entry has a field of the wrong form; none of `entries` is taken.
+            FormatError: an entry has a field of the wrong form. The log counts it as lost; the others of
+                `entries` are written.
         """
-        for entry in [admit(entry) for entry in entries]:
-            self._enqueue(entry)
+        refusal: FormatError | None = None
+        for entry in entries:
+            try:
+                self._enqueue(admit(entry))
+            except FormatError as error:
+                refusal = error
+                self._lose(nameless(entry))
         self._flush()
+        if refusal is not None:
+            raise refusal
 
     def sync(self) -> None:
         """Return when all lines written are on the disk.
@@ -158,9 +169,12 @@ class AuditWriter:
     def _enqueue(self, entry: Entry) -> None:
         if len(self._queue) < QUEUE_LIMIT:
             self._queue.append(entry)
-            return
+        else:
+            self._lose(entry)
+
+    def _lose(self, entry: Entry) -> None:
         self.lost += 1
-        last = self._queue[-1]
+        last = self._queue[-1] if self._queue else None
         if not (isinstance(last, Gap) and last.has_room_for(entry)):
             last = Gap(at=entry.at, until=entry.at)
             self._queue.append(last)

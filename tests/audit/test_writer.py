@@ -362,22 +362,37 @@ def test_a_log_removed_under_the_writer_is_begun_anew_and_shows(log: Path) -> No
         log.unlink()
 
 
-def test_an_entry_that_no_line_can_carry_is_refused_alone(log: Path) -> None:
-    """FormatError at once; it neither stays in the queue nor takes others with it."""
+WRONG: list[Entry] = [
+    Act("yesterday", "start", "uid 0"),
+    Act(AT, "start", "x" * (MAX_TEXT + 1)),
+    Decision(at=AT, verdict="maybe", caller=""),
+    Decision(at=AT, verdict=Verdict.SIGNED, caller="", key="no key", signature="SIG"),
+    Decision(at=AT, verdict=Verdict.FAILED, caller="", key="no key"),
+    Decision(at=AT, verdict=Verdict.REFUSED, caller="", digest="hello"),
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=range(len(WRONG)))
+def test_an_entry_that_no_line_can_carry_is_counted_as_lost(log: Path, wrong: Entry) -> None:
+    """FormatError to the caller; the entries beside it are written, and it does not stay in the queue."""
     writer = AuditWriter(log, AT)
-    for wrong in (
-        Act("yesterday", "start", "uid 0"),
-        Act(AT, "start", "x" * (MAX_TEXT + 1)),
-        Decision(at=AT, verdict="maybe", caller=""),
-        Decision(at=AT, verdict=Verdict.SIGNED, caller="", key="PUB_K1_x"),
-        Decision(at=AT, verdict=Verdict.FAILED, caller="", key="no key"),
-    ):
-        with pytest.raises(FormatError):
-            writer.append([START, wrong])
-    assert writer.seq == 0
+    with pytest.raises(FormatError):
+        writer.append([START, wrong, START])
+    assert (writer.seq, writer.queued, writer.lost) == (3, 0, 1)
     writer.append([START])
     writer.close(AT)
-    assert verify(log).ok
+    report = verify(log)
+    assert report.ok
+    assert "1 entries lost" in report.notes[0]
+
+
+def test_a_wrong_entry_that_signed_still_counts(log: Path) -> None:
+    """The key's count stays that of the signatures issued."""
+    writer = AuditWriter(log, AT)
+    with pytest.raises(FormatError):
+        writer.append([Decision(at=AT, verdict=Verdict.SIGNED, caller="", key=KEYS[0]), signed(KEYS[0])])
+    writer.close(AT)
+    assert verify(log).counters == {KEYS[0]: 2}
 
 
 def test_the_longest_texts_stay_within_a_line(log: Path) -> None:
