@@ -7,11 +7,12 @@ deploy/quickstart has checked the arguments, installed what is missing and, star
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import os
 import subprocess
 import sys
-from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,12 +22,16 @@ from trial.errors import TrialError
 from trial.layout import NODES, Layout
 from trial.ring import module_path, provision
 
+from signer.control.auth import DATABASE, Scope, TokenStore
+from signer.errors import SignerError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _DEFAULT_PORT: Final = 8900
 _SIGNER: Final = Path(sys.executable).with_name("signer")
-_SCOPES: Final = "view,operate,approve,admin"
+#: Whose control token it is.
+_PERSON: Final = "quickstart"
 
 
 def main() -> int:
@@ -110,7 +115,7 @@ def _stop(layout: Layout) -> int:
     return 0
 
 
-@contextmanager
+@contextlib.contextmanager
 def _locked(layout: Layout) -> Iterator[None]:
     """Let one quickstart at a time change the trial. Also makes its folder and marker."""
     private_file.make_folder(layout.folder)
@@ -163,9 +168,16 @@ def _make_socket_folder(layout: Layout) -> None:
 def _make_control_token(layout: Layout) -> None:
     if layout.control_token_file.exists():
         return
-    _signer(
-        layout, "token", "create", "quickstart", "--scope", _SCOPES, "--out", str(layout.control_token_file)
-    )
+    private_file.make_folder(layout.state)
+    now = datetime.now(UTC)
+    try:
+        with contextlib.closing(TokenStore(layout.state / DATABASE)) as store:
+            if any(token.name == _PERSON and token.revoked_at is None for token in store.list()):
+                store.revoke(_PERSON, now)  # of a run that ended before it wrote the file
+            token = store.create(_PERSON, list(Scope), None, now)
+    except SignerError as error:
+        raise TrialError(f"the control token cannot be made: {error}") from error
+    private_file.write(layout.control_token_file, token + "\n")
 
 
 def _record(layout: Layout, trial: dict[str, Any], pid: int | None) -> None:
