@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from pkcs11.types import Session
 
     from hsm.keys import KeyObject
-    from hsm.point import Curve
 
 #: Attribute, the value it must have, and the finding otherwise (meanings: PKCS#11 2.40 sections 4.4 and 4.9).
 #: These must be told: a module that does not tell them is not trusted with them.
@@ -45,7 +44,7 @@ def audit_key(
     label: str,
     key_id: bytes | None = None,
     *,
-    expected_curve: Curve | None = None,
+    expected_curve: str | None = None,
     expected_point: bytes | None = None,
 ) -> list[str]:
     """Return what is wrong with a key, one sentence each; empty means fit to sign.
@@ -85,7 +84,7 @@ def _attributes(key: KeyObject) -> list[str]:
 
 
 def _public(
-    session: Session, key: KeyObject, expected_curve: Curve | None, expected_point: bytes | None
+    session: Session, key: KeyObject, expected_curve: str | None, expected_point: bytes | None
 ) -> list[str]:
     try:
         point = public_point(session, key)

@@ -142,8 +142,10 @@ def public_point(session: Session, private: KeyObject) -> PublicPoint:
     if len(found) != 1:
         count = "more than one" if found else "no"
         raise KeyUnfitError(name, f"it has {count} public key object of its CKA_ID")
-    with translate(f"read the public key of {name}"):
-        parameters, point = bytes(found[0][Attribute.EC_PARAMS]), bytes(found[0][Attribute.EC_POINT])
+    parameters = read_attribute(found[0], Attribute.EC_PARAMS)
+    point = read_attribute(found[0], Attribute.EC_POINT)
+    if parameters is None or point is None:
+        raise KeyUnfitError(name, "its public key is not on an elliptic curve")
     try:
         return parse_point(parse_curve(parameters), point)
     except ValueError as error:
