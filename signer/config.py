@@ -59,6 +59,8 @@ DEFAULT_MAX_CONNECTIONS: Final = 256
 #: A local client delivers a request within 1 ms; this only frees the connections of those who never do.
 DEFAULT_REQUEST_TIMEOUT_MS: Final = 10000
 
+#: Where Debian keeps the state of services (FHS 3.0, section 5.8).
+DEFAULT_STATE_DIR: Final = Path("/var/lib/antelope-signer")
 #: The environment variable that names SoftHSM's configuration file (softhsm2.conf(5)).
 SOFTHSM2_CONF: Final = "SOFTHSM2_CONF"
 
@@ -302,7 +304,7 @@ class Limits(Model):
 class Config(Model):
     """The whole file."""
 
-    state_dir: AbsolutePath = Path("/var/lib/antelope-signer")
+    state_dir: AbsolutePath = DEFAULT_STATE_DIR
     """The folder for freeze markers, PIN markers and the audit log, of mode 0700."""
     allow_shared_token: bool = False
     """Whether one token or one PIN source may serve block and control keys: true or false."""
@@ -339,6 +341,11 @@ class Config(Model):
     def freeze_dir(self) -> Path:
         """The folder of the freeze markers."""
         return self.state_dir / "frozen"
+
+    @property
+    def pin_refused_dir(self) -> Path:
+        """The folder of the markers that a token refused its PIN."""
+        return self.state_dir / "pin-refused"
 
     def chain_of(self, key: Key) -> str | None:
         """Return the name of the chain that `key` signs for, None for audit and probe keys."""

@@ -12,11 +12,11 @@ import tomllib
 import types
 import typing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
-from signer.config import Config
+from signer.config import DEFAULT_STATE_DIR, Config
 from signer.config_rules import BrokenRulesError, nearest
 from signer.errors import ConfigError
 
@@ -61,6 +61,37 @@ def load(path: Path) -> Config:
             f"{path}: cannot be read: {error.strerror}; name a readable TOML file with --config"
         ) from None
     return parse(data, path)
+
+
+class Site(NamedTuple):
+    """Where a signer is found: enough to stop and to freeze it."""
+
+    admin_socket: Path
+    freeze_dir: Path
+
+
+def locate(path: Path) -> Site:
+    """Return where the signer of the file at `path` is found, also if the file breaks rules elsewhere.
+
+    A typing error in the file must not keep anyone from freezing or stopping the signer that runs.
+
+    Raises:
+        ConfigError: the file is no TOML, or has no admin socket or state_dir.
+    """
+    try:
+        config = load(path)
+    except ConfigError as fault:
+        try:
+            tables = _toml(path.read_bytes(), path)
+            unix = next(each["unix"] for each in tables["listeners"] if each["kind"] == "admin")
+            folder = path.absolute().parent
+            site = Site(folder / unix, folder / tables.get("state_dir", DEFAULT_STATE_DIR) / "frozen")
+        except (OSError, LookupError, TypeError, ValueError, StopIteration, ConfigError):
+            raise fault from None
+        if "\0" in f"{site.admin_socket}{site.freeze_dir}":
+            raise
+        return site
+    return Site(config.admin_socket, config.freeze_dir)
 
 
 def parse(data: bytes, path: Path) -> Config:

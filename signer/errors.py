@@ -5,7 +5,9 @@ SignerError                  never raised itself
 ├── ConfigError              the configuration file: file, key, what is wrong, what would be right
 ├── RefusedError             a request that a rule forbids; names the rule
 ├── SigningError             a signature could not be made or did not verify
-├── AdminError               the admin socket is absent, silent or says no
+├── AdminError               an administrative act cannot be done
+│   ├── AdminUnreachableError    the admin socket is absent, or nothing sensible answers there in time
+│   └── AdminRefusedError        the running signer says no; carries its code and remedy
 └── AuditError               the audit log cannot be written or does not verify
 
 No HTTP and no PKCS#11 here: the border that speaks a protocol maps these to it.
@@ -44,6 +46,34 @@ class SigningError(SignerError):
 
 class AdminError(SignerError):
     """The running signer could not be reached or refused an administrative request."""
+
+
+class AdminUnreachableError(AdminError):
+    """Nobody answers at the admin socket.
+
+    Attributes:
+        running: whether a process listens there, which then gave no answer in time or no sensible one.
+    """
+
+    def __init__(self, message: str, *, running: bool) -> None:
+        super().__init__(message)
+        self.running = running
+
+
+class AdminRefusedError(AdminError):
+    """The running signer refused.
+
+    Attributes:
+        status: the HTTP status.
+        code: the refusal's stable name.
+        remedy: what to do, may be empty.
+    """
+
+    def __init__(self, status: int, code: str, message: str, remedy: str) -> None:
+        super().__init__(f"{message}; {remedy}" if remedy else message)
+        self.status = status
+        self.code = code
+        self.remedy = remedy
 
 
 class AuditError(SignerError):

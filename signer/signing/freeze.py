@@ -1,8 +1,8 @@
 """Freeze markers: files whose existence stops signatures.
 
-A freeze needs no process, chain or database: who may write the folder may freeze, and each signature looks here.
-Laws: a key is frozen exactly while `all`, `node-NAME` or `key-PUB_...` exists in the folder, whatever is in that
-file; `set` returns only when the marker is on the disk; what cannot be looked up counts as frozen.
+A freeze needs no process, chain or database: who may write the folder may freeze, and every signature looks
+here. Laws: a key is frozen exactly while `all`, `node-NAME` or `key-PUB_...` exists in the folder, whatever
+is in that file; `set` returns only when the marker is on the disk; what cannot be looked up counts as frozen.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ import json
 import os
 import re
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, TypedDict
 
 from signer.errors import FormatError
 
@@ -31,9 +30,8 @@ _MAX_REASON: Final = 500
 _MAX_BYTES: Final = 8192
 
 
-@dataclass(frozen=True, slots=True)
-class Marker:
-    """One freeze in force.
+class Marker(TypedDict):
+    """One freeze in force, ready for JSON.
 
     Attributes:
         scope: `all`, `node` or `key`.
@@ -87,7 +85,7 @@ class FreezeMarkers:
                 continue
             except OSError as error:
                 return f"the freeze markers in {self._folder} cannot be looked up: {error.strerror}"
-            return self._read(name).reason
+            return self._read(name)["reason"]
         return None
 
     def set(self, scope: str, name: str, by: str, reason: str) -> None:
@@ -150,9 +148,8 @@ class FreezeMarkers:
         at, by, reason = (
             text if isinstance(text := value.get(key), str) else "" for key in ("at", "by", "reason")
         )
-        return Marker(
-            scope, about, at, by, reason or f"frozen by {self._prefix}{name}, which gives no reason"
-        )
+        reason = reason or f"frozen by {self._prefix}{name}, which gives no reason"
+        return Marker(scope=scope, name=about, at=at, by=by, reason=reason)
 
     def _make_folder(self) -> None:
         missing = []

@@ -1,0 +1,33 @@
+"""What a script learns from a command."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """The exit codes of `signer`, the same for every command."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    UNREACHABLE = 3
+    FORBIDDEN = 4
+    FINDINGS = 5
+    TOKEN = 6
+    INTERRUPTED = 130
+
+
+#: For `signer --help`.
+TEXT = """\
+exit codes:
+  0    done
+  1    the operation failed or was refused; for status: the signer runs and is not ready
+  2    wrong usage, or an invalid configuration
+  3    the signer cannot be reached: its admin socket is absent or does not answer
+  4    this user may not do that
+  5    findings: check-config --strict has warnings, audit verify found a fault
+  6    a problem with a token or its PIN
+  130  interrupted
+
+Without --config, ./signer.toml is used, else /etc/antelope-signer/signer.toml."""
