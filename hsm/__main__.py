@@ -24,6 +24,7 @@ from hsm.errors import (
     UriError,
 )
 from hsm.fitness import audit_key
+from hsm.hardening import harden
 from hsm.keys import generate_key, list_keys
 from hsm.module import Module
 from hsm.pin import PinFile
@@ -76,6 +77,11 @@ _EXAMPLE_TOKEN: Final = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = _parser().parse_args(arguments)
+    try:
+        harden()  # before a PIN is read: it must not be left in a core dump
+    except OSError as error:
+        print(f"{PROGRAM}: this process cannot be protected: {error.strerror}", file=sys.stderr)
+        return FAILED
     try:
         code: int = options.run(options)
         sys.stdout.flush()

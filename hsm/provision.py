@@ -105,7 +105,7 @@ def _check(label: str, pin_file: Path, so_pin_file: Path, pin_length: int) -> No
         raise ProvisionError(f"a token's label has at most {LABEL_BYTES} bytes")
     if not MIN_PIN_LENGTH <= pin_length <= MAX_PIN_BYTES:
         raise ProvisionError(f"a PIN's length is {MIN_PIN_LENGTH} to {MAX_PIN_BYTES} characters")
-    if pin_file.absolute() == so_pin_file.absolute():
+    if pin_file.resolve() == so_pin_file.resolve():
         raise ProvisionError("the two PINs need two files; whoever reads one must not have the other")
     for path in (pin_file, so_pin_file):
         if path.exists() or path.is_symlink():
