@@ -1,0 +1,70 @@
+"""The control application with a store of tokens and a clock that the test moves."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from signer.control.auth import TokenStore
+
+
+@dataclass
+class Clock:
+    """The time of day and the monotonic clock, moved together."""
+
+    now: datetime = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    monotonic_s: float = 1000.0
+
+    def pass_(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += timedelta(seconds=seconds)
+        self.monotonic_s += seconds
+
+
+@dataclass
+class Site:
+    """The application, and how to ask it."""
+
+    app: FastAPI
+    tokens: TokenStore
+    clock: Clock
+    status: dict[str, Any]
+
+    def ask(
+        self,
+        path: str,
+        *,
+        token: str | None = None,
+        method: str = "GET",
+        host: str = "localhost",
+        headers: list[tuple[str, str]] | None = None,
+        client: tuple[str, int] = ("127.0.0.1", 40000),
+    ) -> httpx.Response:
+        """Send one request and return the answer."""
+        every = list(headers or [])
+        if token is not None:
+            every.append(("authorization", f"Bearer {token}"))
+        if host:
+            every.append(("host", host))
+
+        async def send() -> httpx.Response:
+            transport = httpx.ASGITransport(self.app, client=client)
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+                request = http.build_request(method, path, headers=every)
+                if not host:
+                    del request.headers["host"]
+                return await http.send(request)
+
+        return asyncio.run(send())
+
+    def token(self, *scopes: str, name: str = "alice", seconds: float | None = None) -> str:
+        """Make a token; without scopes one that may view."""
+        expires = None if seconds is None else self.clock.now + timedelta(seconds=seconds)
+        return self.tokens.create(name, scopes or ("view",), expires, self.clock.now)
