@@ -14,7 +14,7 @@ from __future__ import annotations
 import ctypes
 from typing import Final
 
-#: Values of PKCS#11 2.40, appendix A (pkcs11t.h).
+#: Values of PKCS#11 2.40, header file pkcs11t.h.
 CKR_OK: Final = 0
 CKR_CANT_LOCK: Final = 0x0A
 CKR_CRYPTOKI_ALREADY_INITIALIZED: Final = 0x191
@@ -62,7 +62,7 @@ _NAMES: Final = {
     0x200: "CKR_FUNCTION_REJECTED",
 }
 
-#: Places in CK_FUNCTION_LIST after its version (PKCS#11 2.40, pkcs11f.h, in order of declaration).
+#: Places in CK_FUNCTION_LIST after its version (PKCS#11 2.40, header file pkcs11f.h, in order of declaration).
 _INITIALIZE: Final = 0
 _FINALIZE: Final = 1
 _INIT_TOKEN: Final = 9

@@ -103,7 +103,7 @@ class DeviceError(HsmError):
         self.code = code
 
 
-#: Answers to C_Login, C_InitPIN and C_InitToken that are about the PIN (PKCS#11 2.40, section 5.1.5).
+#: Answers to C_Login, C_InitPIN and C_InitToken that are about the PIN (PKCS#11 2.40, section 5.1.6).
 PIN_CODES = frozenset(
     {
         "CKR_PIN_INCORRECT",
@@ -116,7 +116,7 @@ PIN_CODES = frozenset(
     }
 )
 
-#: Answers that mean that the token is not in its slot (PKCS#11 2.40, section 5.1.3).
+#: Answers that mean that the token is not in its slot (PKCS#11 2.40, sections 5.1.3 and 5.1.6).
 ABSENT_CODES = frozenset({"CKR_TOKEN_NOT_PRESENT", "CKR_TOKEN_NOT_RECOGNIZED", "CKR_DEVICE_REMOVED"})
 
 #: Names that python-pkcs11 spells in its own way.

@@ -5,8 +5,8 @@ What it guarantees:
 - A token is used only if it is the one token that matches its URI.
 - A refused PIN leaves no session behind.
 
-Login belongs to the process, not to the session (PKCS#11 2.40, section 6.7.1): one process holds one
-logged-in session here. `Session.close()` of our sessions does not log out; `Module.close_session` does.
+Login belongs to the process, not to the session (PKCS#11 2.40, C_Login): one process holds one logged-in
+session here. `Session.close()` of our sessions does not log out; `Module.close_session` does.
 """
 
 from __future__ import annotations
