@@ -62,7 +62,7 @@ _NAMES: Final = {
     0x200: "CKR_FUNCTION_REJECTED",
 }
 
-#: Places in CK_FUNCTION_LIST after its version (PKCS#11 2.40, header file pkcs11f.h, in order of declaration).
+#: Places in CK_FUNCTION_LIST after its version (PKCS#11 2.40, header file pkcs11f.h, in its order).
 _INITIALIZE: Final = 0
 _FINALIZE: Final = 1
 _INIT_TOKEN: Final = 9

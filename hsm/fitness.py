@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from hsm.keys import KeyObject
 
-#: Attribute, the value it must have, and the finding otherwise (meanings: PKCS#11 2.40 sections 4.4, 4.7 and 4.9).
+#: Attribute, the value it must have, and the finding otherwise (PKCS#11 2.40, sections 4.4, 4.7 and 4.9).
 #: These must be told: a module that does not tell them is not trusted with them.
 _MUST_TELL: Final = (
     (Attribute.TOKEN, True, "it is a session object and ends with the session"),
