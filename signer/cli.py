@@ -152,9 +152,7 @@ def _add_freeze(commands: _Commands) -> None:
         scope.add_argument("--key", metavar="KEY", help="one key, in any form")
         scope.add_argument("--node", metavar="NODE", help="all keys of one node")
         scope.add_argument("--all", action="store_true", help="every key")
-        parser.add_argument(
-            "--reason", required=required, default="", type=_reason, help="for those who wonder"
-        )
+        parser.add_argument("--reason", required=required, type=_reason, help="for those who wonder")
 
 
 def _reason(text: str) -> str:

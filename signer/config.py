@@ -172,7 +172,7 @@ class Token(Model):
     """A PKCS#11 token, and where its PIN comes from."""
 
     uri: str
-    """The token by RFC 7512: `pkcs11:token=NAME?module-path=/path/to/module.so`, with no PIN in it."""
+    """The token by RFC 7512: `pkcs11:token=NAME?module-path=/path/to/module.so`; the PIN is in pin_file."""
     software: bool = False
     """Whether it is a software token; then probe signatures keep it warm: true or false."""
     lanes: Annotated[int, Field(ge=1, le=MAX_LANES)] = DEFAULT_LANES

@@ -100,7 +100,11 @@ def parse(data: bytes, path: Path) -> Config:
     Raises:
         ConfigError: it cannot be used.
     """
-    tables = _toml(data, path)
+    return build(_toml(data, path), path)
+
+
+def build(tables: dict[str, Any], path: Path) -> Config:
+    """Return the configuration in parsed TOML, as if it had been read from `path`. Raises as `parse`."""
     try:
         # By way of JSON, because pydantic's strict mode knows lists and paths there as TOML does.
         return Config.model_validate_json(

@@ -39,7 +39,7 @@ def freeze(arguments: argparse.Namespace) -> int:
             raise
         FreezeMarkers(site.freeze_dir).set(scope, name, _me(), arguments.reason)
         print(f"frozen: {what}, by a marker in {site.freeze_dir}, which every signature looks up first")
-        print(f"the signer itself did not answer: {error}")
+        print(f"not by the signer itself: {error}")
     else:
         print(f"frozen: {what}")
     return ExitCode.OK
@@ -52,7 +52,7 @@ def unfreeze(arguments: argparse.Namespace) -> int:
     scope, name = _target(arguments, path, must_exist=False)
     what = f"{scope} {name}".rstrip()
     try:
-        body = {"scope": scope, "name": name, "reason": arguments.reason}
+        body = {"scope": scope, "name": name, "reason": arguments.reason or ""}
         AdminClient(site.admin_socket).post("/v1/unfreeze", body)
     except AdminUnreachableError as error:
         if error.running:

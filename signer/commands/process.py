@@ -21,6 +21,8 @@ _RELOAD_TIMEOUT_S: Final = 60.0
 #: A stop drains requests, each of which ends within its node's timeout, and logs out.
 _STOP_TIMEOUT_S: Final = 30.0
 _POLL_S: Final = 0.05
+#: The states of a lane with a logged-in session.
+_OPEN: Final = ("idle", "busy")
 
 
 def status(arguments: argparse.Namespace) -> int:
@@ -61,7 +63,7 @@ def stop(arguments: argparse.Namespace) -> int:
     while client.listening():
         if time.monotonic() > deadline:
             raise AdminUnreachableError(
-                f"the signer still listens on {site.admin_socket} {_STOP_TIMEOUT_S:g} s after it took the stop; "
+                f"{site.admin_socket} is still open {_STOP_TIMEOUT_S:g} s after the signer took the stop; "
                 "see its log",
                 running=True,
             )
@@ -75,8 +77,9 @@ def _report(state: dict[str, Any]) -> list[str]:
         return state.get(name, "?")
 
     ready = "ready" if state.get("ready") is True else "not ready"
+    what = f"pid {word('pid')}, version {word('version')}, generation {word('generation')}"
     text = [
-        f"{word('state')}, {ready}, pid {word('pid')}, version {word('version')}, generation {word('generation')}",
+        f"{word('state')}, {ready}, {what}",
         f"config {word('config')}   since {_when(state.get('started_at'))}",
     ]
     control = state.get("control")
@@ -87,13 +90,13 @@ def _report(state: dict[str, Any]) -> list[str]:
         (
             name,
             each.get("state"),
-            sum(lane.get("state") == "ready" for lane in each.get("lanes") or []),
+            sum(lane.get("state") in _OPEN for lane in each.get("lanes") or []),
             len(each.get("lanes") or []),
             each.get("reason") or "",
         )
         for name, each in (state.get("tokens") or {}).items()
     ]
-    text += ["", *lines(("TOKEN", "STATE", "READY", "LANES", "REASON"), tokens)]
+    text += ["", *lines(("TOKEN", "STATE", "OPEN", "LANES", "REASON"), tokens)]
     keys = [
         (
             each.get("public_key"),
