@@ -9,8 +9,9 @@ What it guarantees:
   second one if the first stays silent.
 - A lane that fails, ends or hangs costs the requests on it nothing while another lane is left.
 - Requests of different sources (listeners) take turns; a source cannot fill the queue of another.
+- A probe gets a lane only when no request waits for one.
 
-What it leaves to others: starting lanes, the PIN, the recovery id, and whether a request may be signed at all.
+What it leaves to others: starting lanes, the PIN, the recovery id, and whether a request may be signed.
 Not for use from more than one thread.
 """
 
@@ -82,6 +83,8 @@ class Lane:
     sock: socket.socket
     job: Job | None = None
     busy_since_ns: int = 0
+    #: Told to stop with its job; it is free once it has answered.
+    cancelled: bool = False
     signed: int = 0
     failed: int = 0
 
@@ -111,6 +114,9 @@ class Job:
     module_ns: int = 0
     reason: str = ""
     key_failed: bool = False
+    #: Its lane was silent for too long and no other was idle: the next idle one is asked too.
+    overdue: bool = False
+    late: bool = False
 
     @property
     def done(self) -> bool:
@@ -133,6 +139,8 @@ class Race:
         self._loop = asyncio.get_running_loop()
         self._ids = itertools.count(1)
         self._waiting: OrderedDict[str, deque[Job]] = OrderedDict()
+        self._probes: deque[Job] = deque()
+        self._failed_over: list[Job] = []
         self._running: list[Job] = []
         self.lanes: list[Lane] = []
         self.late_replies = 0
@@ -152,7 +160,7 @@ class Race:
         self.lanes.clear()
 
     def sweep(self, now_ns: int) -> None:
-        """Drop lanes that have been silent on a request for longer than the limit. Call it a few times a second."""
+        """Drop lanes that are silent on a request for longer than the limit. Call it a few times a second."""
         limit_ns = int(self._limits.stuck_after_ms * 1_000_000)
         for lane in list(self.lanes):
             if lane.job is not None and now_ns - lane.busy_since_ns > limit_ns:
@@ -163,7 +171,11 @@ class Race:
     @property
     def busy(self) -> bool:
         """Whether a request that is not a probe is in flight or waits."""
-        return any(not job.probe for job in self._running) or any(self._waiting.values())
+        return (
+            any(not job.probe for job in self._running)
+            or any(self._waiting.values())
+            or any(not job.done for job in self._failed_over)
+        )
 
     def sign(
         self,
@@ -192,25 +204,27 @@ class Race:
         if not self.lanes:
             future.set_result(Result(Ending.NO_LANE))
             return future
-        job = Job(next(self._ids) & 0xFFFFFFFF, key_index, digest, canonical, deadline_ns, source, future, probe)
-        queue = self._waiting.get(source)
-        if queue is None:
-            queue = self._waiting[source] = deque()
-        elif len(queue) >= self._limits.waiting_per_source:
+        number = next(self._ids) & 0xFFFFFFFF
+        job = Job(number, key_index, digest, canonical, deadline_ns, source, future, probe)
+        queue = self._queue(job)
+        if len(queue) >= self._limits.waiting_per_source:
             future.set_result(Result(Ending.CROWDED))
             return future
         queue.append(job)
         left_s = (deadline_ns - time.monotonic_ns()) / _NS_PER_S
         job.timer = self._loop.call_later(max(0.0, left_s), self._expire, job)
         self._dispatch()
-        if not job.lanes and not job.done:
+        if not job.lanes and not job.done and not probe:
             self._make_room()
         return future
 
     # -- inside --------------------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
-        """Give idle lanes to waiting requests, then to K1 requests that could use more."""
+        """Give idle lanes to requests that wait, then to those that can use another one, then to probes."""
+        failed_over, self._failed_over = self._failed_over, []
+        for failed in failed_over:
+            self._retry(failed)
         while self._waiting and (idle := [lane for lane in self.lanes if lane.job is None]):
             job = self._next_waiting()
             if job is None:
@@ -219,6 +233,11 @@ class Race:
         for job in list(self._running):
             if job.canonical and not job.probe and not job.done:
                 self._widen(job)
+            elif job.overdue:
+                self._hedge(job)
+        while self._probes and (idle := [lane for lane in self.lanes if lane.job is None]):
+            probe = self._probes.popleft()
+            self._give(_pick(idle, probe), probe)
 
     def _next_waiting(self) -> Job | None:
         """Take the next request, one source after the other."""
@@ -239,15 +258,21 @@ class Race:
                 self._give(lane, job)
 
     def _make_room(self) -> None:
-        """All lanes are taken: end a second lane of some K1 request, so that the waiting one gets it."""
-        for job in self._running:
-            if len(job.lanes) > 1:
-                self._cancel(job.lanes[-1], job)
+        """All lanes are taken: stop a probe, or a second lane of some K1 request, for the one that waits."""
+        for job in sorted(self._running, key=lambda job: not job.probe):
+            going_on = [lane for lane in job.lanes if not lane.cancelled]
+            if len(going_on) > 1 or (going_on and job.probe):
+                self._cancel(going_on[-1], job)
                 return
+
+    def _queue(self, job: Job) -> deque[Job]:
+        """Return where `job` waits for a lane."""
+        return self._probes if job.probe else self._waiting.setdefault(job.source, deque())
 
     def _give(self, lane: Lane, job: Job) -> None:
         frame = pack_sign(job.key_index, job.id, job.deadline_ns, job.digest, canonical=job.canonical)
         lane.job = job
+        lane.cancelled = False
         lane.busy_since_ns = time.monotonic_ns()
         job.asked.add(lane.id)
         if not job.lanes and job not in self._running:
@@ -267,10 +292,15 @@ class Race:
             return
         for lane in list(self.lanes):
             if lane.job is None and lane.id not in job.asked:
+                job.overdue = False
                 self._give(lane, job)
                 return
+        job.overdue = True
 
     def _expire(self, job: Job) -> None:
+        with contextlib.suppress(ValueError):
+            self._queue(job).remove(job)
+        job.late = True
         self._finish(job, Result(Ending.LATE, tries=job.tries, module_ns=job.module_ns, reason=job.reason))
 
     def _finish(self, job: Job, result: Result) -> None:
@@ -283,6 +313,7 @@ class Race:
             self._cancel(lane, job)
 
     def _cancel(self, lane: Lane, job: Job) -> None:
+        lane.cancelled = True
         # A lane that cannot be written to is about to be reported by its reader.
         with contextlib.suppress(OSError):
             lane.sock.send(pack_cancel(job.id))
@@ -319,7 +350,7 @@ class Race:
         if reply.outcome == Outcome.SIGNED:
             lane.signed += 1
             if job.done:
-                self.late_replies += 1
+                self.late_replies += job.late  # else another lane was first
             else:
                 self._finish(
                     job, Result(Ending.SIGNED, reply.rs, lane.id, job.tries, reply.module_ns, job.reason)
@@ -330,6 +361,11 @@ class Race:
             if reply.outcome == Outcome.SESSION_LOST:
                 self._lose(lane, reply.reason)
             self._retry(job)
+        elif reply.outcome == Outcome.CANCELLED and not job.done:
+            # It made room for another request. Its job may have the lane back later.
+            job.asked.discard(lane.id)
+            if not job.lanes:
+                self._queue(job).appendleft(job)
         elif reply.outcome == Outcome.LATE and not job.lanes and not job.done:
             self._expire(job)
 
@@ -340,12 +376,13 @@ class Race:
         self._hedge(job)
         if job.lanes:
             return
+        job.overdue = False
         if any(lane.id not in job.asked for lane in self.lanes) and not job.probe:
-            # The others are busy; the request waits for them at the head of its queue.
-            self._waiting.setdefault(job.source, deque()).appendleft(job)
+            self._failed_over.append(job)  # the others are busy; it is the first to get one of them
             return
         ending = Ending.KEY_FAILED if job.key_failed else Ending.FAILED
-        self._finish(job, Result(ending, tries=job.tries, module_ns=job.module_ns, reason=job.reason or "lane lost"))
+        reason = job.reason or "lane lost"
+        self._finish(job, Result(ending, tries=job.tries, module_ns=job.module_ns, reason=reason))
 
     def _release(self, lane: Lane, job: Job) -> None:
         lane.job = None
@@ -372,13 +409,15 @@ class Race:
             self._retry(job)
         if not self.lanes:
             self._fail_waiting()
+        self._dispatch()
 
     def _fail_waiting(self) -> None:
         """No lane is left: every request that waits is told so at once."""
-        for queue in self._waiting.values():
+        for queue in (*self._waiting.values(), self._probes):
             for job in queue:
                 self._finish(job, Result(Ending.NO_LANE, reason=job.reason))
         self._waiting.clear()
+        self._probes.clear()
 
 
 def _pick(idle: list[Lane], job: Job) -> Lane:
