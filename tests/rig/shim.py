@@ -1,0 +1,75 @@
+"""The shim module (shim.c): a slow, failing, crashing or deterministic token in front of a real one."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+_SOURCE = Path(__file__).with_name("shim.c")
+
+
+@functools.cache
+def _build() -> tuple[Path, tempfile.TemporaryDirectory[str]]:
+    """Compile the module once for this run. The folder goes when Python does."""
+    folder = tempfile.TemporaryDirectory(prefix="signer-shim-")
+    library = Path(folder.name) / "shim.so"
+    flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
+    subprocess.run(["gcc", *flags, "-o", library, _SOURCE, "-ldl"], check=True)
+    return library, folder
+
+
+@dataclass(frozen=True)
+class Shim:
+    """A shim in front of `module`, told what to do by files in `folder` while it runs.
+
+    Attributes:
+        module: path of the real PKCS#11 module.
+        folder: holds control, logins and signatures; must exist.
+    """
+
+    module: str
+    folder: Path
+
+    @property
+    def library(self) -> Path:
+        """The compiled module, to put into a token's URI."""
+        return _build()[0]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process that loads the library needs in its environment."""
+        return {
+            "SHIM_MODULE": self.module,
+            "SHIM_CTL": str(self._control),
+            "SHIM_COUNT": str(self._logins),
+            "SHIM_CACHE": str(self.folder),
+        }
+
+    def tell(self, action: str = "ok", *, every: int = 1, delay_ms: float = 0) -> None:
+        """Change what happens from the next signature on.
+
+        Args:
+            action: `ok`, a CKR code as `0x30`, `segv`, `abort`, `hang` or `deterministic`.
+            every: do it at each such signature of a process.
+            delay_ms: ms that each signature takes longer.
+        """
+        new = self._control.with_suffix(".new")
+        new.write_text(f"{delay_ms} {every} {action}\n")
+        new.replace(self._control)  # a reader sees the old line or the new one
+
+    def logins(self) -> list[int]:
+        """Return the CKR code of each C_Login so far."""
+        if not self._logins.exists():
+            return []
+        return [int(line.split()[1], 16) for line in self._logins.read_text().splitlines()]
+
+    @property
+    def _control(self) -> Path:
+        return self.folder / "control"
+
+    @property
+    def _logins(self) -> Path:
+        return self.folder / "logins"
