@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -78,11 +79,11 @@ def _run(layout: Layout, arguments: argparse.Namespace) -> int:
         try:
             running.wait_ready(layout, process)
         except TrialError as error:
-            _record(layout, trial, None)
             if detached:
                 _say(f"the end of {layout.log}:")
                 sys.stderr.write(running.log_tail(layout) + "\n")
             _say(str(error))
+            _record(layout, trial, None)
             return 1
         except BaseException:
             running.end_process(process)
@@ -110,6 +111,8 @@ def _stop(layout: Layout) -> int:
         else:
             running.stop(layout, pid, _say)
             _say(f"stopped process {pid}")
+        if layout.sockets != layout.folder:
+            shutil.rmtree(layout.sockets, ignore_errors=True)  # as root, the caller removes it
         if trial is not None:
             _record(layout, trial, None)
     return 0
@@ -145,8 +148,7 @@ def _made(layout: Layout, port: int | None) -> dict[str, Any]:
     port = there or port or _DEFAULT_PORT
     if there is None:
         running.check_ports({name: port + offset for name, offset in PORT_OFFSETS.items()})
-    _say("making three SoftHSM tokens and their keys; SoftHSM is a software token, for tests and trials:")
-    _say(f"it protects against nobody who can read {layout.folder}")
+    _say(f"making three SoftHSM tokens (software, for tests and trials) and their keys in {layout.folder}")
     keys = provision(layout)
     if there is None:
         private_file.write(layout.config, config_text(layout, keys, module_path(), port))
@@ -192,7 +194,11 @@ def _show(layout: Layout, trial: dict[str, Any], *, json: bool) -> None:
         for node in NODES:
             sys.stdout.write(f"\n# --- for the config.ini of the node {node} " + "-" * 40 + "\n")
             sys.stdout.write(_signer(layout, "nodes", "config", node))
-        sys.stdout.write(f"\n# everything else: {layout.description}\n")
+        sys.stdout.write(
+            f"\n# everything else: {layout.description}\n"
+            "# The tokens are SoftHSM, a software token for tests and trials: it protects against nobody\n"
+            "# who can read that folder.\n"
+        )
     sys.stdout.flush()
 
 
