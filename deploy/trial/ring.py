@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -22,6 +21,8 @@ from trial.errors import TrialError
 from trial.layout import CONTROL, NODES, TOKENS
 
 if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
     from hsm.keys import KeyRecord
     from hsm.point import Curve as PointCurve
     from trial.layout import Layout
@@ -100,18 +101,37 @@ def provision(layout: Layout) -> tuple[RingKey, ...]:
     for folder in (layout.pins, layout.so_pins, layout.folder / "softhsm"):
         private_file.make_folder(folder)
     module = module_path()
-    # A process each: a PKCS#11 module reads its configuration once, and each token has one of its own.
-    context = multiprocessing.get_context("spawn")
     found: dict[str, bytes] = {}
-    with ProcessPoolExecutor(len(TOKENS), mp_context=context, max_tasks_per_child=1) as pool:
-        for answer in [pool.submit(_provision_token, layout, name, module) for name in TOKENS]:
-            points, problem = answer.result()
-            if problem:
-                raise TrialError(problem)
-            found |= points
+    for name in TOKENS:
+        found |= _in_a_child(layout, name, module)
     return tuple(
         RingKey(key, PublicKey.from_ec_point(key.curve, found[f"{key.token}/{key.label}"])) for key in WANTED
     )
+
+
+def _in_a_child(layout: Layout, name: str, module_file: str) -> dict[str, bytes]:
+    """Do `_provision_token` in a process of its own: a module reads the configuration of one token only.
+
+    Raises:
+        TrialError: it said so, or ended without a word.
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    child = context.Process(target=_answer, args=(theirs, layout, name, module_file))
+    child.start()
+    theirs.close()
+    try:
+        points, problem = ours.recv()
+    except EOFError:
+        points, problem = {}, f"token {name}: the process that makes it ended; the message above says why"
+    child.join()
+    if problem:
+        raise TrialError(problem)
+    return dict(points)
+
+
+def _answer(answers: Connection, layout: Layout, name: str, module_file: str) -> None:
+    answers.send(_provision_token(layout, name, module_file))
 
 
 def _provision_token(layout: Layout, name: str, module_file: str) -> tuple[dict[str, bytes], str]:
