@@ -47,7 +47,7 @@ class Keosd(Program):
             folder=folder,
         )
         self.name = "keosd"
-        self.wait_for(self._listens, "keosd answers")
+        self.wait_until_up(self._listens, "keosd answers")
         self.password: str = self.call("create", "default")
 
     def _listens(self) -> bool:

@@ -149,7 +149,7 @@ class Nodeos(Program):
         super().__init__(command, folder / "nodeos.log", environment=tools.environment, folder=folder)
         self.name = f"nodeos {folder.name}"
         self._http = httpx.Client(base_url=self.url, trust_env=False, timeout=10.0)
-        self.wait_for(self._listens, "nodeos answers")
+        self.wait_until_up(self._listens, "nodeos answers")
 
     def _listens(self) -> bool:
         try:

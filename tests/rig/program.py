@@ -95,6 +95,14 @@ class Program:
 
         return until(look, what, timeout_s=timeout_s, explain=self.tail)
 
+    def wait_until_up(self, probe: Callable[[], bool], what: str, *, timeout_s: float = 30.0) -> None:
+        """Wait as `wait_for`, and leave no process behind when it fails: its maker has no object to stop."""
+        try:
+            self.wait_for(probe, what, timeout_s=timeout_s)
+        except BaseException:
+            Program.stop(self)
+            raise
+
     def send(self, number: signal.Signals) -> None:
         """Send a signal."""
         self._process.send_signal(number)
