@@ -118,6 +118,8 @@ class AdminClient:
             connection.request(method, path, content, headers)
             response = connection.getresponse()
             status, data = response.status, response.read(_MAX_ANSWER_BYTES + 1)
+            if response.length:  # a bounded read() does not tell that the end is missing
+                data = b""
         except PermissionError as error:
             raise PermissionError(
                 error.errno,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -64,7 +64,7 @@ def test_paths_in_a_token_environment_become_absolute(valid_text: str, load: Loa
         ("[::1]:1", "::1", 1, True),
         ("[0:0:0:0:0:0:0:1]:1", "::1", 1, True),
         ("127.5.0.1:65535", "127.5.0.1", 65535, True),
-        ("0.0.0.0:80", "0.0.0.0", 80, False),
+        ("0.0.0.0:80", "0.0.0.0", 80, False),  # noqa: S104 - only parsed
         ("[::ffff:10.0.0.1]:80", "::ffff:a00:1", 80, False),
     ],
 )
@@ -259,13 +259,15 @@ VALUES = st.recursive(
 def test_any_value_in_any_place_is_a_config_or_a_config_error(data: st.DataObject) -> None:
     """A value of a wrong type brings no other exception than ConfigError, wherever it stands."""
     tables = tomllib.loads("".join(LINES))
-    place, keys = tables, list(tables)
+    place: Any = tables
+    keys: list[Any] = list(tables)
     while True:
         key = data.draw(st.sampled_from(keys))
         inner = place[key]
         if not inner or not isinstance(inner, dict | list) or data.draw(st.booleans()):
             break
-        place, keys = inner, list(inner) if isinstance(inner, dict) else list(range(len(inner)))
+        place = inner
+        keys = list(inner) if isinstance(inner, dict) else list(range(len(inner)))
     place[key] = data.draw(VALUES)
 
     try:

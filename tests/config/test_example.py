@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from pydantic import BaseModel
 
 from signer import config, config_file
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "signer.example.toml"
 MODELS = [

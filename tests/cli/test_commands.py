@@ -1,0 +1,544 @@
+"""What each command says, and its exit code, as a script sees them."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from signer import __version__
+from signer.signing.freeze import FreezeMarkers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rig.command_line import Answers, Result
+
+    Signer = Callable[..., Result]
+
+R1 = "PUB_R1_6mqddTeKvgFL3wLJwuzZmG8AgDYtvUiw2qRLFimWa5cU56Kfcr"
+K1 = "EOS5K68vEeBKvkBYCnWoeSPoDxWpyoxj2JEFMgnQtswrGQ1ZeXbgf"
+K1_PUB = "PUB_K1_5K68vEeBKvkBYCnWoeSPoDxWpyoxj2JEFMgnQtswrGQ1a4bJPT"
+NOBODY = 65534
+STATUS = {
+    "state": "serving",
+    "ready": True,
+    "pid": 7,
+    "version": "1",
+    "generation": 2,
+    "started_at": "2024-01-01T00:00:00Z",
+    "frozen": [{"scope": "node", "name": "b", "at": "t", "by": "me", "reason": "drill"}],
+    "tokens": {
+        "primary": {"state": "logged-in", "reason": "", "lanes": [{"id": 1, "pid": 8, "state": "idle"}]}
+    },
+    "keys": [
+        {
+            "public_key": R1,
+            "role": "block",
+            "node": "a",
+            "token": "primary",
+            "state": "quarantined",
+            "reason": "doubled\u001b[31m",
+            "signatures": 3,
+            "last_signature_at": 1700000000.5,
+        },
+    ],
+}
+
+
+def lines_of(error: str) -> list[str]:
+    """The lines of an error message; each must be ours, so there is no traceback."""
+    lines = error.splitlines()
+    assert all(line.startswith("signer: ") for line in lines), error
+    return lines
+
+
+# -- usage ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("frobnicate",),
+        ("freeze", "--all"),
+        ("freeze", "--reason", "x"),
+        ("freeze", "--all", "--node", "a", "--reason", "x"),
+        ("freeze", "--all", "--reason", " "),
+        ("serve", "--only", "wallet"),
+        ("keys",),
+        ("keys", "generate"),
+        ("audit", "verify"),
+        ("token", "create", "me", "--scope", "view", "--days", "0"),
+        ("--conf", "x", "status"),
+    ],
+)
+def test_wrong_usage_is_2_and_one_line(arguments: tuple[str, ...], signer: Signer) -> None:
+    """Argparse's own text is one line here too."""
+    result = signer(*arguments)
+
+    assert result.code == 2
+    (line,) = lines_of(result.err)
+    assert "--help" in line
+
+
+def test_the_exit_codes_are_in_the_help(signer: Signer) -> None:
+    """`signer --help` tells every exit code and where the configuration is looked for."""
+    result = signer("--help")
+
+    assert result.code == 0
+    for code in (0, 1, 2, 3, 4, 5, 6, 130):
+        assert f"\n  {code} " in result.out
+    assert "/etc/antelope-signer/signer.toml" in result.out
+
+
+def test_the_version_is_told(signer: Signer) -> None:
+    """`signer --version`."""
+    assert signer("--version").out == f"signer {__version__}\n"
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_config_is_taken_before_and_after_the_command(before: bool, signer: Signer, site: Path) -> None:  # noqa: FBT001
+    """`--config` may stand in either place."""
+    (site / "signer.toml").rename(site / "other.toml")
+    option, command = ("--config", str(site / "other.toml")), ("nodes", "config", "a")
+
+    result = signer(*option, *command) if before else signer(*command, *option)
+
+    assert result.code == 0
+
+
+def test_without_a_config_both_places_are_named(signer: Signer, tmp_path: Path) -> None:
+    """The message says where was looked."""
+    empty = tmp_path / "empty"
+    empty.mkdir()
+
+    result = signer("check-config", cwd=empty)
+
+    assert result.code == 2
+    assert "signer.toml" in result.err
+    assert "/etc/antelope-signer/signer.toml" in result.err
+
+
+# -- check-config -----------------------------------------------------------------------------------------
+
+
+def test_an_invalid_config_is_2(signer: Signer, site: Path) -> None:
+    """Each fault is a line."""
+    text = (site / "signer.toml").read_text(encoding="utf-8")
+    (site / "signer.toml").write_text(text.replace('role = "block"', 'role = "blok"'), encoding="utf-8")
+
+    result = signer("check-config")
+
+    assert result.code == 2
+    assert [line.split(": ")[2] for line in lines_of(result.err)] == ["keys[0].role", "keys[1].role"]
+    answer = json.loads(signer("check-config", "--json").out)
+    assert answer["valid"] is False
+    assert len(answer["errors"]) == 2
+
+
+def test_a_valid_config_is_0_and_strict_finds_more(signer: Signer) -> None:
+    """--strict tells what is unwise, and ends with 5."""
+    assert signer("check-config").code == 0
+
+    result = signer("check-config", "--strict")
+
+    assert result.code == 5
+    for word in ("software token", "primary.pin", "softhsm2.conf", "not a folder yet"):
+        assert word in result.out
+    answer = json.loads(signer("check-config", "--strict", "--json").out)
+    assert answer["valid"] is True
+    assert len(answer["warnings"]) == result.out.count("warning: ")
+
+
+# -- status, reload, stop ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("status",), ("reload",), ("stop",)],
+)
+def test_a_signer_that_does_not_run_is_3(command: tuple[str, ...], signer: Signer) -> None:
+    """The message says how to start it."""
+    result = signer(*command)
+
+    assert result.code == 3
+    (line,) = lines_of(result.err)
+    assert "not running" in line
+    assert "signer serve" in line
+
+
+def test_status_as_json_of_a_signer_that_does_not_run(signer: Signer) -> None:
+    """A script gets JSON, whatever the state."""
+    result = signer("status", "--json")
+
+    assert result.code == 3
+    assert json.loads(result.out)["state"] == "not-running"
+    assert result.err == ""
+
+
+@pytest.mark.parametrize(("ready", "code"), [(True, 0), (False, 1)])
+def test_status_is_0_if_ready_and_1_if_not(ready: bool, code: int, signer: Signer, answers: Answers) -> None:  # noqa: FBT001
+    """The exit code is enough for a health check."""
+    answers.json("/v1/status", STATUS | {"ready": ready})
+
+    result = signer("status")
+
+    assert result.code == code
+    assert json.loads(signer("status", "--json").out) == STATUS | {"ready": ready}
+
+
+def test_status_shows_what_matters(signer: Signer, answers: Answers) -> None:
+    """Tokens, keys, freezes and reasons are in the table; nothing steers the terminal."""
+    answers.json("/v1/status", STATUS)
+
+    out = signer("status").out
+
+    for word in (
+        "serving",
+        "logged-in",
+        "FROZEN node b: drill",
+        R1,
+        "quarantined",
+        "doubled",
+        "2023-11-14T22:13:20Z",
+    ):
+        assert word in out
+    assert "\x1b" not in out
+
+
+def test_status_of_an_old_or_new_signer_is_no_traceback(signer: Signer, answers: Answers) -> None:
+    """Missing fields are shown as unknown."""
+    answers.json("/v1/status", {"state": "starting"})
+
+    result = signer("status")
+
+    assert (result.code, result.err) == (1, "")
+
+
+def test_a_refused_reload_is_1_with_the_signers_words(signer: Signer, answers: Answers) -> None:
+    """The refusal is shown as the signer gave it."""
+    answers.json(
+        "/v1/reload", {"error": {"code": "refused", "message": "would lose a key", "remedy": ""}}, 409
+    )
+
+    result = signer("reload")
+
+    assert (result.code, result.err) == (1, "signer: would lose a key\n")
+
+
+def test_a_reload_tells_the_generation(signer: Signer, answers: Answers) -> None:
+    """The new generation is in the answer."""
+    answers.json("/v1/reload", {"generation": 4})
+
+    assert signer("reload").out == "reloaded, generation 4\n"
+
+
+def test_stop_waits_until_nobody_listens(signer: Signer, answers: Answers, site: Path) -> None:
+    """After `signer stop` a new signer can start."""
+    answers.json("/v1/stop", {"stopping": True})
+
+    result = signer("stop")
+
+    assert (result.code, result.out) == (0, "stopped\n")
+    with socket.socket(socket.AF_UNIX) as probe:
+        assert probe.connect_ex(str(site / "admin.sock")) != 0
+
+
+def test_a_signer_that_says_403_is_4(signer: Signer, answers: Answers) -> None:
+    """Not permitted is told apart from not possible."""
+    answers.json("/v1/status", {"error": {"code": "peer", "message": "uid 5 may not", "remedy": ""}}, 403)
+
+    assert signer("status").code == 4
+
+
+def test_a_socket_that_may_not_be_used_is_4(signer: Signer, public_site: Path) -> None:
+    """The kernel's refusal is told with the remedy."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(public_site / "admin.sock"))
+        listener.listen()
+        (public_site / "admin.sock").chmod(0o600)
+
+        result = signer("status", user=NOBODY, cwd=public_site)
+
+    assert result.code == 4
+    assert "as root or as the signer's user" in lines_of(result.err)[0]
+
+
+# -- freeze -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "frozen"),
+    [
+        (("--all",), ("all", "")),
+        (("--node", "a"), ("node", "a")),
+        (("--key", K1), ("key", K1_PUB)),
+        (("--key", R1), ("key", R1)),
+    ],
+)
+def test_a_freeze_goes_to_the_signer(
+    arguments: tuple[str, ...], frozen: tuple[str, str], signer: Signer, answers: Answers, site: Path
+) -> None:
+    """The running signer makes the marker, so the command makes none."""
+    scope, name = frozen
+    answers.json("/v1/freeze", {})
+
+    result = signer("freeze", *arguments, "--reason", "drill")
+
+    assert (result.code, result.out) == (0, f"frozen: {scope} {name}".rstrip() + "\n")
+    assert answers.asked == [("POST", "/v1/freeze", {"scope": scope, "name": name, "reason": "drill"})]
+    assert not (site / "state").exists()
+
+
+@pytest.mark.parametrize("server", ["answers", "site"])
+def test_a_freeze_without_a_signer_is_a_marker(
+    server: str, signer: Signer, site: Path, request: pytest.FixtureRequest
+) -> None:
+    """Silent or absent: the command freezes itself, and says so."""
+    request.getfixturevalue(server)
+
+    result = signer("freeze", "--key", K1, "--reason", "drill")
+
+    assert result.code == 0
+    assert "by a marker in" in result.out
+    assert ("not running" in result.out) == (server == "site")
+    assert FreezeMarkers(site / "state" / "frozen").frozen("a", K1_PUB) == "drill"
+
+
+def test_a_freeze_works_with_a_broken_config(signer: Signer, site: Path) -> None:
+    """A typing error elsewhere in the file does not stop a freeze."""
+    text = (site / "signer.toml").read_text(encoding="utf-8")
+    (site / "signer.toml").write_text(text + "\nnonsense = 1\n", encoding="utf-8")
+
+    assert signer("freeze", "--node", "a", "--reason", "drill").code == 0
+    assert FreezeMarkers(site / "state" / "frozen").frozen("a", R1) == "drill"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("--node", "b"), "has no node b"),
+        (("--key", "PUB_R1_x"), "--key"),
+        (("--key", "PUB_R1_5B4YWRuzRL1vhyywAY3BQRRRsA8RkXHVfb11yawNRWYb2fdLj8"), "nothing was frozen"),
+    ],
+)
+def test_a_freeze_of_nothing_is_2(arguments: tuple[str, ...], word: str, signer: Signer, site: Path) -> None:
+    """A mistyped name must not look like a freeze."""
+    result = signer("freeze", *arguments, "--reason", "drill")
+
+    assert result.code == 2
+    assert word in result.err
+    assert not (site / "state").exists()
+
+
+def test_a_freeze_that_may_not_be_made_is_4(signer: Signer, public_site: Path) -> None:
+    """Without permission nothing is claimed."""
+    (public_site / "state").mkdir(mode=0o700)
+
+    result = signer("freeze", "--all", "--reason", "drill", user=NOBODY, cwd=public_site)
+
+    assert result.code == 4
+    assert "frozen:" not in result.out
+    lines_of(result.err)
+
+
+def test_unfreeze_removes_the_marker_and_tells_what_is_left(signer: Signer, site: Path) -> None:
+    """Without a signer the marker is removed; other freezes are named."""
+    markers = FreezeMarkers(site / "state" / "frozen")
+    markers.set("all", "", "me", "drill")
+    markers.set("node", "a", "me", "repair")
+
+    result = signer("unfreeze", "--all")
+
+    assert result.code == 0
+    assert "unfrozen: all" in result.out
+    assert "still frozen: node a: repair" in result.out
+    assert markers.frozen("a", R1) == "repair"
+
+
+def test_unfreeze_does_not_go_around_a_silent_signer(signer: Signer, site: Path, answers: Answers) -> None:
+    """While a signer runs, only it ends a freeze."""
+    FreezeMarkers(site / "state" / "frozen").set("all", "", "me", "drill")
+
+    result = signer("unfreeze", "--all")
+
+    assert result.code == 3
+    assert FreezeMarkers(site / "state" / "frozen").frozen("a", R1) == "drill"
+
+
+# -- nodes and keys ---------------------------------------------------------------------------------------
+
+
+def test_the_lines_for_a_node(signer: Signer, site: Path) -> None:
+    """What is pasted into config.ini: each block key, the timeout, by TCP; the unix form has no path."""
+    result = signer("nodes", "config", "a")
+
+    live = [line for line in result.out.splitlines() if not line.startswith("#")]
+    assert live == [
+        "keosd-provider-timeout = 7",
+        f"signature-provider = {R1}=KEOSD:http://127.0.0.1:8900/v1/wallet/sign_digest",
+        f"signature-provider = {K1_PUB}=KEOSD:http://127.0.0.1:8900/v1/wallet/sign_digest",
+    ]
+    assert f"# signature-provider = {R1}=KEOSD:unix://{site}/run/a.sock\n" in result.out
+
+
+def test_the_lines_for_a_node_by_unix_socket(signer: Signer, site: Path) -> None:
+    """--unix turns the comment around."""
+    live = [
+        line for line in signer("nodes", "config", "a", "--unix").out.splitlines() if not line.startswith("#")
+    ]
+
+    assert live[1:] == [f"signature-provider = {key}=KEOSD:unix://{site}/run/a.sock" for key in (R1, K1_PUB)]
+
+
+def test_the_lines_for_a_node_as_json(signer: Signer, site: Path) -> None:
+    """A script gets the parts."""
+    answer = json.loads(signer("nodes", "config", "a", "--json").out)
+
+    assert answer["url"] == "http://127.0.0.1:8900/v1/wallet/sign_digest"
+    assert answer["socket"] == f"{site}/run/a.sock"
+    assert answer["public_keys"] == [R1, K1_PUB]
+    assert len(answer["lines"]) == 3
+
+
+def test_an_unknown_node_is_2(signer: Signer) -> None:
+    """The known ones are named."""
+    result = signer("nodes", "config", "b")
+
+    assert result.code == 2
+    assert "known are: a" in result.err
+
+
+def test_keys_are_listed_with_and_without_a_signer(signer: Signer, request: pytest.FixtureRequest) -> None:
+    """Offline the state is 'not running'; online it is the signer's."""
+    offline = json.loads(signer("keys", "list", "--json").out)
+    answers: Answers = request.getfixturevalue("answers")
+    answers.json("/v1/status", STATUS)
+    online = json.loads(signer("keys", "list", "--json").out)
+
+    assert [each["state"] for each in offline] == ["not running", "not running"]
+    assert [each["state"] for each in online] == ["quarantined", "not loaded"]
+    assert [each["legacy_public_key"] for each in offline] == [None, K1]
+    assert "quarantined" in signer("keys", "list").out
+
+
+@pytest.mark.parametrize("name", ["k1-1", K1, K1_PUB])
+def test_a_key_is_shown_by_any_name(name: str, signer: Signer) -> None:
+    """Label, legacy and PUB_ form find the same key."""
+    assert json.loads(signer("keys", "show", name, "--json").out)["label"] == "k1-1"
+
+
+def test_an_unknown_key_is_2(signer: Signer) -> None:
+    """The nearest label is suggested."""
+    result = signer("keys", "show", "k1-2")
+
+    assert result.code == 2
+    assert 'did you mean "k1-1"' in result.err
+
+
+# -- tokens and the audit log -----------------------------------------------------------------------------
+
+
+def test_an_access_token_is_shown_once(signer: Signer, site: Path) -> None:
+    """Created, listed without its text, revoked."""
+    assert signer("token", "create", "me", "--scope", "view", "--out", "t").code == 0
+    token = (site / "t").read_text(encoding="ascii").strip()
+
+    listed = signer("token", "list", "--json").out
+
+    assert (site / "t").stat().st_mode & 0o777 == 0o600
+    assert token not in listed
+    assert json.loads(listed)[0]["name"] == "me"
+    assert "me" in signer("token", "list").out
+    assert signer("token", "revoke", "me").code == 0
+    assert signer("token", "revoke", "me").code == 1
+    assert json.loads(signer("token", "list", "--json").out)[0]["revoked_at"] is not None
+
+
+def test_an_access_token_does_not_overwrite_a_file(signer: Signer, site: Path) -> None:
+    """A file that exists stays, and no token is made."""
+    (site / "t").write_text("mine", encoding="ascii")
+
+    result = signer("token", "create", "me", "--scope", "view", "--out", "t")
+
+    assert result.code == 1
+    lines_of(result.err)
+    assert (site / "t").read_text(encoding="ascii") == "mine"
+
+
+def test_a_wrong_scope_is_2_and_leaves_no_file(signer: Signer, site: Path) -> None:
+    """The scopes are named."""
+    result = signer("token", "create", "me", "--scope", "everything", "--out", "t")
+
+    assert result.code == 2
+    assert "view" in result.err
+    assert not (site / "t").exists()
+
+
+def test_a_token_is_retried_by_the_signer(signer: Signer, answers: Answers) -> None:
+    """The running signer tries the PIN again."""
+    answers.json("/v1/token/retry", {"retried": "primary"})
+
+    assert signer("token", "retry", "primary").code == 0
+    assert answers.asked == [("POST", "/v1/token/retry", {"token": "primary"})]
+    assert signer("token", "retry", "x").code == 2
+
+
+def test_a_token_is_retried_without_a_signer(signer: Signer, site: Path) -> None:
+    """Without a signer the marker is removed."""
+    marker = site / "state" / "pin-refused" / "primary.json"
+    marker.parent.mkdir(parents=True)
+    marker.touch()
+
+    result = signer("token", "retry", "primary")
+
+    assert result.code == 0
+    assert "forgotten" in result.out
+    assert not marker.exists()
+
+
+def test_a_damaged_audit_log_is_5(signer: Signer, site: Path) -> None:
+    """A log that holds is 0, one that does not is 5, one that cannot be read is 1."""
+    (site / "good").touch()
+    (site / "bad").write_bytes(b"nonsense\n")
+
+    assert signer("audit", "verify", "good").code == 0
+    assert signer("audit", "verify", "good", "bad").code == 5
+    assert json.loads(signer("audit", "verify", "bad", "--json").out)[0]["ok"] is False
+    assert signer("audit", "verify", "absent").code == 1
+    assert signer("audit", "verify", "good", "--anchor", "absent").code == 1
+
+
+def test_an_anchor_is_found_in_its_log(signer: Signer, site: Path) -> None:
+    """What `anchor` prints, `verify --anchor` accepts."""
+    (site / "good").touch()
+    (site / "anchor").write_text(signer("audit", "anchor", "good").out, encoding="ascii")
+
+    assert signer("audit", "verify", "good", "--anchor", "anchor").code == 0
+    (site / "anchor").write_text("{}", encoding="ascii")
+    assert signer("audit", "verify", "good", "--anchor", "anchor").code == 2
+
+
+def test_a_closed_pipe_is_no_traceback(site: Path) -> None:
+    """`signer ... | head` ends quietly."""
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "signer.cli", "nodes", "config", "a"],
+        cwd=site,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    os.close(writer)
+
+    assert (done.returncode, done.stderr) == (1, b"")
