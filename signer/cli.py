@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     _Commands = _SubParsersAction["_Parser"]
 
 _FORBIDDEN_STATUS: Final = 403
-#: The first that fits counts. An exception of `hsm` is known by its module: importing that takes time.
+#: The first that fits counts.
 _CODES: Final = (
     (ConfigError, ExitCode.USAGE),
     (FormatError, ExitCode.USAGE),
@@ -38,6 +38,8 @@ _CODES: Final = (
     (SignerError, ExitCode.FAILED),
     (OSError, ExitCode.FAILED),
 )
+#: Exceptions of hsm.errors by name, because importing that takes time; any other is a problem with a token.
+_HSM_CODES: Final = {"UriError": ExitCode.USAGE, "ProvisionError": ExitCode.FAILED}
 _MAX_DAYS: Final = 3650
 _ROLES: Final = ("block", "rotation", "account", "audit", "probe")
 
@@ -75,7 +77,9 @@ def _code(error: Exception) -> ExitCode | None:
     for kind, code in _CODES:
         if isinstance(error, kind):
             return code
-    return ExitCode.TOKEN if type(error).__module__ == "hsm.errors" else None
+    if type(error).__module__ == "hsm.errors":
+        return _HSM_CODES.get(type(error).__name__, ExitCode.TOKEN)
+    return None
 
 
 def _say(error: Exception) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from hsm.errors import PinRefusedError, PinSourceError
+from hsm.hardening import harden
 from hsm.keys import generate_key
 from hsm.module import Module
 from hsm.pin import Pin, PinCredential, PinFile
@@ -73,6 +74,7 @@ class Plan:
 
 def generate(arguments: argparse.Namespace) -> int:
     """Make the key and show it."""
+    harden()
     path = config_file.find(arguments.config)
     config = config_file.load(path)
     curve = Curve(arguments.curve.upper())
