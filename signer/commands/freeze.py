@@ -53,7 +53,7 @@ def unfreeze(arguments: argparse.Namespace) -> int:
     what = f"{scope} {name}".rstrip()
     try:
         body = {"scope": scope, "name": name, "reason": arguments.reason or ""}
-        AdminClient(site.admin_socket).post("/v1/unfreeze", body)
+        answer = AdminClient(site.admin_socket).post("/v1/unfreeze", body)
     except AdminUnreachableError as error:
         if error.running:
             raise
@@ -61,7 +61,7 @@ def unfreeze(arguments: argparse.Namespace) -> int:
         done = f"unfrozen: {what}, by removing its marker" if was else f"{what} was not frozen"
         print(f"{done}; the signer is not running")
     else:
-        print(f"unfrozen: {what}")
+        print(f"{what} was not frozen" if answer.get("unfrozen") is False else f"unfrozen: {what}")
     _show_rest(site)
     return ExitCode.OK
 

@@ -363,6 +363,19 @@ def test_unfreeze_removes_the_marker_and_tells_what_is_left(signer: Signer, site
     assert markers.frozen("a", R1) == "repair"
 
 
+@pytest.mark.parametrize(("found", "words"), [(True, "unfrozen: node a"), (False, "node a was not frozen")])
+def test_unfreeze_tells_whether_there_was_a_freeze(
+    found: bool,  # noqa: FBT001
+    words: str,
+    signer: Signer,
+    answers: Answers,
+) -> None:
+    """The running signer says what it found."""
+    answers.json("/v1/unfreeze", {"unfrozen": found})
+
+    assert signer("unfreeze", "--node", "a").out == f"{words}\n"
+
+
 def test_unfreeze_does_not_go_around_a_silent_signer(signer: Signer, site: Path, answers: Answers) -> None:
     """While a signer runs, only it ends a freeze."""
     FreezeMarkers(site / "state" / "frozen").set("all", "", "me", "drill")
