@@ -73,7 +73,10 @@ class Verdict:
     @property
     def failures(self) -> list[str]:
         """What speaks against the signer, in words. Empty: every request became a block."""
-        found = [f"nodeos complains: {entry.place} {entry.text[:600]}" for entry in self.complaints]
+        found = [
+            f"nodeos complains at {entry.at:%H:%M:%S.%f}: {entry.place} {entry.text[:600]}"
+            for entry in self.complaints
+        ]
         if self.signatures is not None and self.signatures != self.blocks:
             found.append(f"{self.signatures} signatures given, {self.blocks} blocks produced")
         if self.missed:

@@ -152,9 +152,11 @@ class RunningSigner:
 
     def _start(self) -> None:
         folder = self.installation.folder
+        log = folder / "signer.log"
+        self._log_start = log.stat().st_size if log.exists() else 0
         self._program = Program(
             [sys.executable, "-m", "signer.cli", "serve", "--config", self.installation.config],
-            folder / "signer.log",
+            log,
             environment={"PATH": os.environ["PATH"]},
             folder=folder,
             death_signal=signal.SIGTERM,  # it ends its own children
@@ -193,8 +195,8 @@ class RunningSigner:
         return self._program.pid
 
     def log(self) -> str:
-        """Everything it has logged."""
-        return self._program.log()
+        """Everything it has logged since its last start."""
+        return self._program.log_file.read_bytes()[self._log_start :].decode(errors="replace")
 
     def status(self) -> Any:  # noqa: ANN401 - JSON
         """Return `signer status --json`."""
