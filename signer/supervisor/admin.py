@@ -71,7 +71,13 @@ class AdminApp:
                 Route("/v1/stop", self._stop, methods=["POST"]),
                 Route("/v1/token/retry", self._token_retry, methods=["POST"]),
             ],
-            exception_handlers={HTTPException: _http_error},
+            # Here and not around the application: Starlette answers what it does not know with a bare 500.
+            exception_handlers={
+                HTTPException: _http_error,
+                _BadRequestError: _bad_request,
+                AdminError: _refused,
+                ConfigError: _refused,
+            },
         )
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI's types
@@ -79,19 +85,11 @@ class AdminApp:
         if scope["type"] != "http":
             return
         call: Call = scope["extensions"]["signer"]
-        response: JSONResponse | None = None
         if not call.permitted:
-            response = _error(403, "peer", f"{call.caller} is neither root nor the signer's user", "run it as root")
-            await response(scope, receive, send)
+            text = f"{call.caller} is neither root nor the signer's user"
+            await _error(403, "peer", text, "run it as root")(scope, receive, send)
             return
-        try:
-            await self._app(scope, receive, send)
-        except _BadRequestError as error:
-            response = _error(400, "bad-request", str(error))
-        except (AdminError, ConfigError) as error:
-            response = _error(409, "refused", str(error))
-        if response is not None:
-            await response(scope, receive, send)
+        await self._app(scope, receive, send)
 
     async def _status(self, _request: Request) -> JSONResponse:
         return JSONResponse(await self._supervisor.status())
@@ -125,6 +123,14 @@ class AdminApp:
         token = _text(await _body(request), "token")
         self._supervisor.token_retry(token, _who(request))
         return JSONResponse({"retried": token})
+
+
+async def _bad_request(_request: Request, error: Exception) -> JSONResponse:
+    return _error(400, "bad-request", str(error))
+
+
+async def _refused(_request: Request, error: Exception) -> JSONResponse:
+    return _error(409, "refused", str(error))
 
 
 async def _http_error(_request: Request, error: Exception) -> JSONResponse:

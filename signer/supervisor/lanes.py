@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import Callable
 
-    from hsm.pin import PinSource, RefusedMarker
+    from hsm.pin import Fingerprint, PinSource
+    from hsm.refused import RefusedMarker
     from signer.config import Key, Token
 
 log = logging.getLogger("signer.supervisor")
@@ -109,6 +110,7 @@ class LaneKeeper:
         self._on_state = on_state
         self._changed = asyncio.Event()
         self._failures = 0
+        self._refused: tuple[Fingerprint, str] | None = None
         self.state = TokenState()
 
     # -- life ----------------------------------------------------------------------------------------
@@ -143,6 +145,7 @@ class LaneKeeper:
     def retry(self) -> None:
         """A person says that the PIN may be tried again."""
         self._marker.clear(self._name)
+        self._refused = None
         self._failures = 0
         self._changed.set()
 
@@ -152,7 +155,7 @@ class LaneKeeper:
         await self._back_off()
         try:
             fingerprint = self._source.fingerprint()
-            refused = self._marker.blocks(self._name, fingerprint)
+            refused = self._blocked(fingerprint)
             if refused is not None:
                 self._enter("pin-refused", refused)
                 await self._wait(_SOURCE_POLL_S)
@@ -167,8 +170,7 @@ class LaneKeeper:
         except _OpenError as error:
             self._failures += 1
             if error.kind == "pin-refused":
-                self._marker.mark(self._name, fingerprint, str(error))
-                self._enter("pin-refused", str(error))
+                self._refuse(fingerprint, str(error))
             elif not self.state.lanes:
                 self._enter("away", str(error))
             return
@@ -180,6 +182,21 @@ class LaneKeeper:
             self._hand_over(self._name, lane, fd, findings)
         finally:
             os.close(fd)
+
+    def _refuse(self, fingerprint: Fingerprint, reason: str) -> None:
+        """Leave the marker, and remember the refusal also where none can be left."""
+        self._refused = (fingerprint, reason)
+        try:
+            self._marker.mark(self._name, fingerprint, reason)
+        except OSError as error:
+            reason = f"{reason}; the marker of it cannot be written, so do not restart: {error.strerror}"
+        self._enter("pin-refused", reason)
+
+    def _blocked(self, fingerprint: Fingerprint) -> str | None:
+        """Return why the PIN of this state of its source must not be tried, or None."""
+        if self._refused is not None and self._refused[0] == fingerprint:
+            return self._refused[1]
+        return self._marker.blocks(self._name, fingerprint)
 
     def _enter(self, state: str, reason: str) -> None:
         if (state, reason) != (self.state.state, self.state.reason):

@@ -70,6 +70,7 @@ class Supervisor:
         self._number = 0
         self._current: Generation | None = None
         self._draining: set[Generation] = set()
+        self._preparing: Generation | None = None
         self._stopping = asyncio.Event()
         self._reloading = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -147,6 +148,10 @@ class Supervisor:
         await generation.start([self._bound[listener.address] for listener in selection.signing_listeners(config)])
         return generation
 
+    def _generations(self) -> list[Generation]:
+        """Every one that may sign: a reload has two, for a while."""
+        return [*self._draining, *(each for each in (self._current, self._preparing) if each)]
+
     def _watch(self, generation: Generation) -> None:
         self._spawn(self._replace_when_ended(generation))
 
@@ -164,6 +169,9 @@ class Supervisor:
         if self._crashes:
             await asyncio.sleep(min(_CRASH_BACKOFF_MAX_S, _CRASH_BACKOFF_S * 2 ** min(self._crashes, 10)))
         replacement = await self._start_generation(self._config)
+        if generation is not self._current or self._stopping.is_set():
+            await replacement.kill()  # a reload was faster
+            return
         self._current = replacement
         self._watch(replacement)
         await replacement.resolved(_LISTEN_ANYWAY_S)
@@ -172,7 +180,7 @@ class Supervisor:
     async def _end(self) -> None:
         self._stopping.set()
         await self._control.stop()
-        generations = [*self._draining, *([self._current] if self._current else [])]
+        generations = self._generations()
         self._current = None
         await asyncio.gather(*(generation.drain(_DRAIN_S) for generation in generations))
         for task in self._tasks:
@@ -320,7 +328,7 @@ class Supervisor:
             self._markers.set(scope, name, by, reason)
         except OSError as error:
             raise AdminError(f"the freeze marker cannot be written: {error.strerror}") from None
-        generations = [*self._draining, *([self._current] if self._current else [])]
+        generations = self._generations()
         answers = await asyncio.gather(*(generation.acknowledge_freeze(_FREEZE_S) for generation in generations))
         for generation, confirmed in zip(generations, answers, strict=True):
             if not confirmed and not generation.ended.is_set():
@@ -385,12 +393,14 @@ class Supervisor:
             config = config_file.load(self._path)
             if config.state_dir != self._config.state_dir:
                 raise ConfigError(f"{self._path}: state_dir: cannot change while the signer runs; restart it")
-            new = {listener.address for listener in config.listeners} - set(self._bound)
-            self._bind(config)
+            if config.admin_socket != self._config.admin_socket:
+                raise ConfigError(f"{self._path}: the admin socket cannot change while the signer runs; restart it")
+            bound = set(self._bound)
             try:
+                self._bind(config)
                 replacement = await self._prepare(config)
             except BaseException:
-                for address in new:
+                for address in set(self._bound) - bound:
                     sockets.release(self._bound.pop(address))
                 raise
             self._hand_over(config, replacement)
@@ -399,8 +409,9 @@ class Supervisor:
             return replacement.number
 
     async def _prepare(self, config: Config) -> Generation:
-        """Return a generation that is ready to listen, or none at all."""
+        """Return a generation that listens, or none at all."""
         replacement = await self._start_generation(config)
+        self._preparing = replacement
         try:
             await replacement.resolved(_RESOLVE_S)
             if replacement.ended.is_set():
@@ -412,6 +423,7 @@ class Supervisor:
             except TimeoutError:
                 raise AdminError("the new signing process does not listen; see the log") from None
         except BaseException:
+            self._preparing = None
             await replacement.kill()
             raise
         return replacement
@@ -428,7 +440,7 @@ class Supervisor:
             raise AdminError(f"the new configuration would lose a key that signed in the last hour: {why}")
 
     def _hand_over(self, config: Config, replacement: Generation) -> None:
-        old, self._current = self._current, replacement
+        old, self._current, self._preparing = self._current, replacement, None
         wanted = {listener.address for listener in config.listeners}
         for address in set(self._bound) - wanted:
             sockets.release(self._bound.pop(address))
