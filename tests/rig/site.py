@@ -1,0 +1,370 @@
+"""A whole signer in a folder of its own: two SoftHSM tokens, a configuration, and its processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from rig.hsm_home import SOFTHSM, Home, make_home
+from rig.program import Program, free_port
+from rig.shim import Shim
+from rig.wire import Address, exchange, request
+from signer.admin_client import AdminClient
+from signer.antelope.keys import Curve, Digest, PublicKey
+from signer.antelope.recovery import recover
+from signer.antelope.signature import Signature
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rig.wire import Reply
+
+NODES = ("primary", "standby")
+#: ms. So long that a loaded machine makes no request late; the tests that want late ones say so.
+_TIMEOUT_MS = 5_000
+#: s. Against a hang.
+_ADMIN_S = 30.0
+
+
+@dataclass(frozen=True)
+class KeyLine:
+    """A [[keys]] table. `label` of a block key is `r1-1`, `r1-2` or `k1-1`; each token has them all."""
+
+    public_key: str
+    token: str
+    label: str
+    role: str = "block"
+
+    @property
+    def node(self) -> str | None:
+        """The node of a block key has its token's name here."""
+        return self.token if self.role == "block" else None
+
+
+@dataclass(frozen=True)
+class TokenLine:
+    """A [tokens.NAME] table."""
+
+    home: Home
+    lanes: int = 2
+    shim: Shim | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """For the module."""
+        own = {"SOFTHSM2_CONF": str(self.home.configuration)}
+        return own | (self.shim.environment if self.shim else {})
+
+    @property
+    def uri(self) -> str:
+        """Names the shim's library where there is one."""
+        module = SOFTHSM if self.shim is None else self.shim.library
+        return f"pkcs11:token=primary?module-path={module}"
+
+
+@dataclass(frozen=True)
+class Ring:
+    """Two provisioned tokens, to be copied for each test."""
+
+    folder: Path
+    keys: tuple[KeyLine, ...]
+
+    @classmethod
+    def make(cls, folder: Path) -> Ring:
+        """Make the tokens with our own commands."""
+        keys = []
+        for token in NODES:
+            (folder / token).mkdir()
+            home = make_home(folder / token)
+            for label in ("r1-1", "r1-2", "k1-1", "probe-r1"):
+                made = home.generate(label, label.removeprefix("probe-")[:2])
+                curve = Curve.K1 if made["curve"] == "secp256k1" else Curve.R1
+                key = str(PublicKey(curve, bytes.fromhex(made["public_key_hex"])))
+                keys.append(KeyLine(key, token, label, "probe" if label.startswith("probe") else "block"))
+        return cls(folder, tuple(keys))
+
+
+@dataclass
+class Site:
+    """One signer. Change `keys`, `tokens` and `text`, then `write()`; `start()` writes first.
+
+    Attributes:
+        folder: short, because a unix socket's path is.
+        settings: further lines of the file, before its tables.
+    """
+
+    folder: Path
+    keys: list[KeyLine]
+    tokens: dict[str, TokenLine]
+    ports: dict[str, int]
+    timeout_ms: int = _TIMEOUT_MS
+    listeners: list[str] = field(default_factory=list)
+    tables: list[str] = field(default_factory=list)
+    program: Program | None = None
+
+    @classmethod
+    def copy_of(cls, ring: Ring) -> Site:
+        """Return a site with a copy of the ring's tokens."""
+        folder = Path(tempfile.mkdtemp(prefix="signer-"))
+        tokens = {}
+        for name in NODES:
+            shutil.copytree(ring.folder / name, folder / name)
+            home = Home(folder / name)
+            text = home.configuration.read_text().replace(str(ring.folder), str(folder))
+            home.configuration.write_text(text)
+            tokens[name] = TokenLine(home)
+        return cls(folder, list(ring.keys), tokens, {name: free_port() for name in NODES})
+
+    # -- configuration -------------------------------------------------------------------------------
+
+    @property
+    def config(self) -> Path:
+        """The configuration file."""
+        return self.folder / "signer.toml"
+
+    @property
+    def state(self) -> Path:
+        """The state folder."""
+        return self.folder / "state"
+
+    def shim(self, token: str, *, lanes: int = 2) -> Shim:
+        """Put a shim in front of a token's module."""
+        folder = self.folder / f"shim-{token}"
+        folder.mkdir()
+        shim = Shim(SOFTHSM, folder)
+        self.tokens[token] = replace(self.tokens[token], shim=shim, lanes=lanes)
+        return shim
+
+    def key(self, label: str, node: str = "primary") -> str:
+        """Return the public key of a configured key."""
+        return next(key.public_key for key in self.keys if (key.token, key.label) == (node, label))
+
+    def adopt(self, label: str, curve: str, point: str, node: str = "primary") -> str:
+        """Configure another block key of a token, known by its label; return the label."""
+        key = PublicKey(Curve(curve), bytes.fromhex(point))
+        self.keys.append(KeyLine(str(key), node, label))
+        return label
+
+    def text(self) -> str:
+        """The configuration as TOML. A JSON text is a TOML text."""
+        lines = ['state_dir = "state"', "[chains.local]", f'id = "{"ab" * 32}"']
+        for name, token in self.tokens.items():
+            environment = ", ".join(
+                f"{key} = {json.dumps(value)}" for key, value in token.environment.items()
+            )
+            lines += [
+                f"[tokens.{name}]",
+                f"uri = {json.dumps(token.uri)}",
+                "software = true",
+                f"lanes = {token.lanes}",
+                f"environment = {{ {environment} }}",
+                f"pin_file = {json.dumps(str(token.home.pin_file))}",
+            ]
+        for name in self.nodes():
+            lines += [f"[nodes.{name}]", 'chain = "local"', f"timeout_ms = {self.timeout_ms}"]
+            lines += ["[[listeners]]", 'kind = "node"', f'node = "{name}"', f'unix = "run/{name}/sign.sock"']
+            lines += [
+                "[[listeners]]",
+                'kind = "node"',
+                f'node = "{name}"',
+                f'tcp = "127.0.0.1:{self.ports[name]}"',
+            ]
+        lines += ["[[listeners]]", 'kind = "admin"', 'unix = "run/admin/admin.sock"', *self.listeners]
+        for key in self.keys:
+            lines += ["[[keys]]", f'public_key = "{key.public_key}"', f'role = "{key.role}"']
+            lines += [f'token = "{key.token}"', f'label = "{key.label}"']
+            lines += [f'node = "{key.node}"'] if key.node else []
+        return "\n".join([*lines, *self.tables, ""])
+
+    def nodes(self) -> list[str]:
+        """Return the nodes that have a key."""
+        return [name for name in NODES if any(key.node == name for key in self.keys)]
+
+    def write(self) -> None:
+        """Write the configuration file."""
+        self.config.write_text(self.text())
+
+    # -- life ----------------------------------------------------------------------------------------
+
+    def launch(self) -> Program:
+        """Start the processes and do not wait."""
+        self.write()
+        self.program = Program(
+            [sys.executable, "-m", "signer.cli", "serve", "--config", self.config, "--only", "signing"],
+            self.folder / "log",
+            environment={"PATH": os.environ["PATH"]},
+            folder=Path(__file__).parents[2],
+        )
+        return self.program
+
+    def start(self) -> Self:
+        """Start, and wait until every token is open or known not to open, and requests are served."""
+        self.launch()
+        self.wait(lambda status: status["state"] == "serving" and not self._starting(status), "it serves")
+        return self
+
+    @staticmethod
+    def _starting(status: dict[str, Any]) -> bool:
+        return any(token["state"] == "starting" for token in status["tokens"].values()) or any(
+            "has not been opened yet" in key["reason"]
+            and status["tokens"][key["token"]]["state"] == "logged-in"
+            for key in status["keys"]
+        )
+
+    def stop(self) -> int:
+        """Stop, and return the exit code."""
+        assert self.program is not None
+        return self.program.stop()
+
+    def clean(self) -> None:
+        """Stop and remove everything."""
+        if self.program is not None:
+            self.program.stop()
+        shutil.rmtree(self.folder)
+
+    @property
+    def log(self) -> str:
+        """Everything the processes have said."""
+        assert self.program is not None
+        return self.program.log()
+
+    def events(self, event: str) -> list[dict[str, Any]]:
+        """Return the log lines of an event."""
+        lines = [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
+        return [line for line in lines if line["event"] == event]
+
+    # -- questions -----------------------------------------------------------------------------------
+
+    @property
+    def admin(self) -> AdminClient:
+        """The admin socket."""
+        return AdminClient(self.folder / "run/admin/admin.sock", _ADMIN_S)
+
+    def status(self) -> dict[str, Any]:
+        """Return what `signer status` shows."""
+        return self.admin.get("/v1/status")
+
+    def key_status(self, label: str, node: str = "primary") -> dict[str, Any]:
+        """Return what the status says of a key."""
+        name = self.key(label, node)
+        found: dict[str, Any] = next(key for key in self.status()["keys"] if key["public_key"] == name)
+        return found
+
+    def wait(
+        self, condition: Callable[[dict[str, Any]], object], what: str, *, timeout_s: float = 30.0
+    ) -> dict[str, Any]:
+        """Return the first status for which `condition` holds."""
+
+        def look() -> dict[str, Any] | None:
+            try:
+                status = self.status()
+            except Exception:  # noqa: BLE001 - it is not up yet; the deadline and its log say why not
+                return None
+            return status if condition(status) else None
+
+        assert self.program is not None
+        return self.program.wait_for(look, what, timeout_s=timeout_s)
+
+    def address(self, node: str, via: str) -> Address:
+        """Return a node listener's address."""
+        if via == "tcp":
+            return Address(port=self.ports[node])
+        return Address(unix=self.folder / f"run/{node}/sign.sock")
+
+    def ask(self, key: str, *, node: str = "primary", via: str = "unix", digest: str | None = None) -> Reply:
+        """Ask a node's listener for a signature."""
+        address = self.address(node, via)
+        body = json.dumps([digest or secrets.token_hex(32), key]).encode()
+        target = "/" if via == "unix" else "/v1/wallet/sign_digest"
+        return exchange(address, request(target, host="signer", body=body))
+
+    def sign(self, label: str, *, node: str = "primary", via: str = "unix") -> Signature:
+        """Sign a new digest, and return the signature after it was recovered."""
+        key = self.key(label, node)
+        digest = secrets.token_bytes(32)
+        reply = self.ask(key, node=node, via=via, digest=digest.hex())
+        assert reply.status == 201, reply.body
+        signature = Signature.parse(json.loads(reply.body))
+        assert str(recover(Digest(digest), signature)) == key
+        return signature
+
+    def refusal(self, label: str, *, node: str = "primary") -> tuple[str, str]:
+        """Ask for a signature that is refused; return the envelope's name and message."""
+        reply = self.ask(self.key(label, node), node=node)
+        assert reply.status == 500, reply.body
+        error = json.loads(reply.body)["error"]
+        return error["name"], error["details"][0]["message"]
+
+    def processes(self) -> Iterator[Path]:
+        """Yield the /proc folder of the supervisor and of everything that it started."""
+        assert self.program is not None
+        found = {self.program.pid}
+        parents = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+        while more := {pid for pid, parent in parents.items() if parent in found} - found:
+            found |= more
+        yield from (Path("/proc") / str(pid) for pid in sorted(found))
+
+
+class Load:
+    """Clients that ask one after the other, without pause, until the end of the block.
+
+    Args:
+        site: the signer.
+        asks: label, node and listener kind of each client.
+    """
+
+    def __init__(self, site: Site, *asks: tuple[str, str, str]) -> None:
+        self.signed = 0
+        self.failed: list[str] = []
+        self._site = site
+        self._end = threading.Event()
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._run, args=ask) for ask in asks]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        self.wait_for_more()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        for thread in self._threads:
+            thread.join()
+
+    def wait_for_more(self, count: int = 20) -> None:
+        """Wait until so many more requests were answered, well or not."""
+        assert self._site.program is not None
+        wanted = self._answered + count
+        self._site.program.wait_for(lambda: self._answered >= wanted, f"{count} more answers")
+
+    @property
+    def _answered(self) -> int:
+        return self.signed + len(self.failed)
+
+    def _run(self, label: str, node: str, via: str) -> None:
+        key = self._site.key(label, node)
+        while not self._end.is_set():
+            try:
+                reply = self._site.ask(key, node=node, via=via)
+                failure = "" if reply.status == 201 else f"{reply.status} {reply.body!r}"
+            except OSError as error:
+                failure = repr(error)
+            with self._lock:
+                if failure:
+                    self.failed.append(f"{label} {node} {via}: {failure}")
+                else:
+                    self.signed += 1
