@@ -104,7 +104,7 @@ class Job:
     canonical: bool
     deadline_ns: int
     source: str
-    future: asyncio.Future[Result]
+    end: Callable[[Result], None]
     probe: bool = False
     lanes: list[Lane] = field(default_factory=list)
     asked: set[int] = field(default_factory=set)
@@ -117,11 +117,8 @@ class Job:
     #: Its lane was silent for too long and no other was idle: the next idle one is asked too.
     overdue: bool = False
     late: bool = False
-
-    @property
-    def done(self) -> bool:
-        """Whether it was answered."""
-        return self.future.done()
+    #: Whether it was answered.
+    done: bool = False
 
 
 class Race:
@@ -201,22 +198,43 @@ class Race:
             a future of a Result. It never raises.
         """
         future: asyncio.Future[Result] = self._loop.create_future()
+
+        def end(result: Result) -> None:
+            if not future.done():  # its owner may have gone
+                future.set_result(result)
+
+        self.submit(
+            key_index, digest, canonical=canonical, deadline_ns=deadline_ns, source=source, probe=probe, end=end
+        )
+        return future
+
+    def submit(
+        self,
+        key_index: int,
+        digest: bytes,
+        *,
+        canonical: bool,
+        deadline_ns: int,
+        source: str,
+        end: Callable[[Result], None],
+        probe: bool = False,
+    ) -> None:
+        """As `sign`, but calls `end` once, perhaps before this returns: no future, no turn of the event loop."""
         if not self.lanes:
-            future.set_result(Result(Ending.NO_LANE))
-            return future
+            end(Result(Ending.NO_LANE))
+            return
         number = next(self._ids) & 0xFFFFFFFF
-        job = Job(number, key_index, digest, canonical, deadline_ns, source, future, probe)
+        job = Job(number, key_index, digest, canonical, deadline_ns, source, end, probe)
         queue = self._queue(job)
         if len(queue) >= self._limits.waiting_per_source:
-            future.set_result(Result(Ending.CROWDED))
-            return future
+            end(Result(Ending.CROWDED))
+            return
         queue.append(job)
         left_s = (deadline_ns - time.monotonic_ns()) / _NS_PER_S
         job.timer = self._loop.call_later(max(0.0, left_s), self._expire, job)
         self._dispatch()
         if not job.lanes and not job.done and not probe:
             self._make_room()
-        return future
 
     # -- inside --------------------------------------------------------------------------------------
 
@@ -305,7 +323,8 @@ class Race:
 
     def _finish(self, job: Job, result: Result) -> None:
         if not job.done:
-            job.future.set_result(result)
+            job.done = True
+            job.end(result)  # the answer first: stopping the other lanes can wait
         for timer in (job.timer, job.hedge):
             if timer is not None:
                 timer.cancel()

@@ -34,18 +34,28 @@ log = logging.getLogger("signer.signing")
 SIGN_DIGEST = "/v1/wallet/sign_digest"
 _JSON = (b"content-type", b"application/json")
 _CLOSE = (b"connection", b"close")
+_CREATED = 201
+#: keosd's statuses on sign_digest: everything of an answer up to its length.
+_HEADS = {
+    status: f"HTTP/1.1 {status} {phrase}\r\ncontent-type: application/json\r\ncontent-length: ".encode()
+    for status, phrase in ((201, "Created"), (400, "Bad Request"), (500, "Internal Server Error"))
+}
 _ANY_METHOD = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]
 
 
 class App:
     """Answers one request: sign_digest itself, the rest through FastAPI."""
 
-    def __init__(self, service: Service, guard: Guard, keys: Keyring) -> None:
+    def __init__(self, service: Service) -> None:
         self._service = service
-        self._api = _api(guard, keys)
+        self._api = _api(service.guard, service.keys)
+
+    def sign_fast(self, call: Call, body: bytes, answer: Callable[[bytes], None]) -> None:
+        """Sign for a gate; `answer` gets the bytes of the whole HTTP answer."""
+        self._service.sign_digest(call, body, lambda outcome: answer(_http(outcome)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one ASGI request."""
+        """Serve one ASGI request: what did not come as nodeos sends it."""
         if scope["type"] == "http" and scope["method"] == "POST" and not scope["query_string"]:
             call: Call = scope["extensions"]["signer"]
             if call.listener.kind == "node" and (
@@ -63,22 +73,24 @@ class App:
             body += message.get("body", b"")
         if message["type"] == "http.disconnect":
             return
-        record = None
-        try:
-            text, record = await self._service.sign_digest(call, body)
-            status, content = 201, b'"%b"' % text.encode()
-        except FaultError as error:
-            status, content = error.fault.status, envelope.body(error.fault, error.message)
-        except Exception:
-            log.exception("a request ended in a fault of the signer")
-            fault = envelope.OWN["internal"]
-            status, content = fault.status, envelope.body(fault, "rule internal: see the signer's log")
+        ended: asyncio.Future[str | FaultError] = asyncio.get_running_loop().create_future()
+        self._service.sign_digest(call, body, ended.set_result)
+        status, content = _content(await ended)
         headers = [_JSON, (b"content-length", str(len(content)).encode()), _CLOSE]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
-        if record is not None:
-            # In the next turn of the loop: uvloop writes to the socket at the end of this one.
-            asyncio.get_running_loop().call_soon(record)
+
+
+def _content(outcome: str | FaultError) -> tuple[int, bytes]:
+    if isinstance(outcome, FaultError):
+        return outcome.fault.status, envelope.body(outcome.fault, outcome.message)
+    return _CREATED, b'"%b"' % outcome.encode()
+
+
+def _http(outcome: str | FaultError) -> bytes:
+    """Return a whole HTTP answer, as the slow way would send it."""
+    status, content = _content(outcome)
+    return b"%b%d\r\nconnection: close\r\n\r\n%b" % (_HEADS[status], len(content), content)
 
 
 def _answer(status: int, content: bytes) -> Response:

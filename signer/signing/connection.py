@@ -80,12 +80,24 @@ class Call:
         caller: `uid 1000 pid 4242` or `127.0.0.1:51312`.
         permitted: whether the peer's uid may use this listener. Always true on TCP.
         began_ns: CLOCK_MONOTONIC in ns of the request's first byte here.
+        rehearsal: a request of our own that keeps the way of a signature warm. It may sign with probe keys and
+            nothing else, and is neither counted nor recorded. No connection from outside ever has it.
     """
 
     listener: Listener
     caller: str
     permitted: bool
     began_ns: int = 0
+    rehearsal: bool = False
+
+
+def identify(listener: Listener, sock: socket.socket, address: object) -> Call:
+    """Return the call of a connection just accepted: by the peer's uid on unix, by its address on TCP."""
+    if sock.family == socket.AF_UNIX:
+        pid, uid, _ = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+        return Call(listener, f"uid {uid} pid {pid}", listener.peers is None or uid in listener.peers)
+    host, port = cast("tuple[str, int]", address)[:2]
+    return Call(listener, f"{host}:{port}", permitted=True)
 
 
 class Connection(HttpToolsProtocol):
@@ -102,20 +114,21 @@ class Connection(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._call: Call | None = None
+        self._read_already = b""
         self._unread = 0
         self._deadline: asyncio.TimerHandle | None = None
+
+    def adopt(self, call: Call, data: bytes) -> None:
+        """Before the connection is made: whose it is, and what was read of it already."""
+        self._call = call
+        self._read_already = data
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Find the listener and the caller, and make place."""
         super().connection_made(transport)
-        sock = transport.get_extra_info("socket")
-        listener = self.listeners[sock.getsockname()]
-        if sock.family == socket.AF_UNIX:
-            pid, uid, _ = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-            permitted = listener.peers is None or uid in listener.peers
-            self._call = Call(listener, f"uid {uid} pid {pid}", permitted)
-        else:
-            self._call = Call(listener, "%s:%d" % cast("tuple[str, int]", self.client), permitted=True)
+        if self._call is None:
+            self._call = self._find_call(transport)
+        listener = self._call.listener
         listener.open += 1
         listener.waiting[self] = None
         if listener.open > listener.max_connections:
@@ -123,6 +136,13 @@ class Connection(HttpToolsProtocol):
             listener.evicted += 1
             oldest.transport.abort()
         self._await_request()
+        if self._read_already:
+            data, self._read_already = self._read_already, b""
+            self.data_received(data)
+
+    def _find_call(self, transport: asyncio.Transport) -> Call:
+        sock = transport.get_extra_info("socket")
+        return identify(self.listeners[sock.getsockname()], sock, self.client)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give the place back."""

@@ -11,19 +11,22 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hsm.race import Ending, Race
-from signer.antelope.keys import Curve
+from hsm.race import Ending, Race, Result
+from signer.antelope.keys import Curve, Digest
 from signer.antelope.recovery import Verifier, verifier_for
 from signer.errors import SigningError
 
 if TYPE_CHECKING:
-    from hsm.race import Result
+    from collections.abc import Callable
+
     from signer.antelope.keys import PublicKey
     from signer.antelope.signature import Signature
 
 _NS_PER_MS = 1_000_000
 #: Time for one probe signature, in ms. Generous: a slow token is still a token.
 _PROBE_MS = 5_000
+#: A key is at fault only when so many probe signatures in a row failed.
+_PROBE_TRIES = 3
 
 
 @dataclass(eq=False, slots=True)
@@ -64,7 +67,6 @@ class TokenRing:
     race: Race
     keys: list[KeyEntry]
     probes: list[KeyEntry] = field(default_factory=list)
-    turn: int = 0
 
 
 class Keyring:
@@ -82,16 +84,37 @@ class Keyring:
         """Return the key written as `EOS...`, `PUB_K1_...` or `PUB_R1_...`, or None."""
         return self._by_spelling.get(spelling)
 
+    def probe(self, ring: TokenRing) -> KeyEntry | None:
+        """Return the key that keeps `ring` warm: an R1 probe if there is one, because it takes one operation.
+
+        It warms a lane for K1 as well as a K1 probe would: what is cold is the module and its files, not the curve.
+        """
+        return min(ring.probes, key=lambda entry: entry.canonical, default=None)
+
     def of_node(self, node: str) -> list[KeyEntry]:
         """Return the block keys of `node` in keosd's order: by type, then by bytes."""
         own = [entry for entry in self.entries if entry.role == "block" and entry.node == node]
         return sorted(own, key=lambda entry: (entry.public_key.curve is Curve.R1, entry.public_key.data))
 
-    async def sign(self, entry: KeyEntry, digest: bytes, deadline_ns: int, source: str) -> Result:
-        """Ask the token of `entry` for a signature of `digest` (bytes, 32), not yet verified."""
-        race = self.rings[entry.token].race
-        return await race.sign(
-            entry.index, digest, canonical=entry.canonical, deadline_ns=deadline_ns, source=source
+    def sign(
+        self,
+        entry: KeyEntry,
+        digest: bytes,
+        deadline_ns: int,
+        source: str,
+        end: Callable[[Result], None],
+        *,
+        probe: bool = False,
+    ) -> None:
+        """Ask the token of `entry` for a signature of `digest` (bytes, 32); `end` gets it, not yet verified."""
+        self.rings[entry.token].race.submit(
+            entry.index,
+            digest,
+            canonical=entry.canonical,
+            deadline_ns=deadline_ns,
+            source=source,
+            end=end,
+            probe=probe,
         )
 
     # -- health --------------------------------------------------------------------------------------
@@ -103,7 +126,7 @@ class Keyring:
                 entry.state, entry.reason = "unavailable", reason
 
     async def token_back(self, token: str, findings: dict[int, list[str]]) -> None:
-        """A first lane is open: audit each key and let it sign a verified probe.
+        """A lane is open: audit each key that is not active yet and let it sign a verified probe.
 
         Args:
             token: its name.
@@ -111,7 +134,9 @@ class Keyring:
         """
         ring = self.rings[token]
         for entry in ring.keys:
-            fault = "; ".join(findings.get(entry.index, []))
+            if entry.state == "active":
+                continue
+            fault: str | None = "; ".join(findings.get(entry.index, []))
             if not fault:
                 fault = await self._probe(ring, entry)
             if fault is None:
@@ -123,13 +148,10 @@ class Keyring:
 
     async def _probe(self, ring: TokenRing, entry: KeyEntry) -> str | None:
         """Return what is wrong with the key, an empty string if nothing, None if the token went away."""
-        digest = os.urandom(32)
+        digest = Digest(os.urandom(32))
         raw: list[bytes] = []
         for canonical in (False, False, True) if entry.canonical else (False,):
-            deadline_ns = time.monotonic_ns() + _PROBE_MS * _NS_PER_MS
-            result = await ring.race.sign(
-                entry.index, digest, canonical=canonical, deadline_ns=deadline_ns, source="probe", probe=True
-            )
+            result = await self._probe_once(ring, entry, digest, canonical=canonical)
             if result.ending is Ending.NO_LANE:
                 return None
             if result.ending is not Ending.SIGNED:
@@ -137,14 +159,28 @@ class Keyring:
             raw.append(result.rs)
             if len(raw) == 2 and raw[0] == raw[1]:  # noqa: PLR2004 - the same digest, twice
                 return (
-                    "its token makes deterministic signatures (the same digest gave the same signature twice), so half "
-                    "of all K1 digests could never be signed as nodeos wants them; use an R1 key in this token"
+                    "its token makes deterministic signatures (the same digest gave the same signature twice), "
+                    "so half of all K1 digests could never be signed as nodeos wants them; "
+                    "use an R1 key in this token"
                 )
         try:
             entry.verifier.seal(digest, raw[-1])
         except SigningError as error:
             return f"its probe signature does not verify: {error}"
         return ""
+
+
+    async def _probe_once(self, ring: TokenRing, entry: KeyEntry, digest: bytes, *, canonical: bool) -> Result:
+        """Return the result of one probe signature. A lane that fails or dies is no fault of the key."""
+        result = Result(Ending.FAILED)
+        for _ in range(_PROBE_TRIES):
+            deadline_ns = time.monotonic_ns() + _PROBE_MS * _NS_PER_MS
+            result = await ring.race.sign(
+                entry.index, digest, canonical=canonical, deadline_ns=deadline_ns, source="probe", probe=True
+            )
+            if result.ending is not Ending.FAILED:
+                break
+        return result
 
 
 def build(
@@ -154,7 +190,7 @@ def build(
     return KeyEntry(public_key, str(public_key), role, node, token, label, index, verifier_for(public_key))
 
 
-def seal(entry: KeyEntry, digest: bytes, rs: bytes) -> Signature:
+def seal(entry: KeyEntry, digest: Digest, rs: bytes) -> Signature:
     """Verify r || s (bytes, 64) against the key and return the signature with its recovery id.
 
     Raises:

@@ -20,31 +20,36 @@ from typing import TYPE_CHECKING, Any
 import uvloop
 
 from hsm.hardening import harden
-from hsm.race import Ending, Lane, Limits, Race
+from hsm.race import Lane, Limits, Race
 from signer import channel as channels
 from signer import selection
-from signer.antelope.signature import is_canonical_k1
 from signer.config import Config
 from signer.logs import configure
 from signer.signing import keyring, server
 from signer.signing.app import App
-from signer.signing.connection import Listener
+from signer.signing.connection import Call, Listener
 from signer.signing.freeze import FreezeMarkers
 from signer.signing.guard import Guard
 from signer.signing.keyring import Keyring, TokenRing
 from signer.signing.service import NodeTerms, Service
 
 if TYPE_CHECKING:
-    from hsm.race import Result
     from signer.channel import Message
-    from signer.signing.keyring import KeyEntry
     from signer.signing.service import Decision
 
 log = logging.getLogger("signer.signing")
 
 _SWEEP_S = 0.1
-#: A probe is given this long, in ms.
-_WARM_MS = 1_000
+#: A rehearsal is given this long, in ms.
+_REHEARSAL_MS = 1_000
+#: A token that signed within this time is kept warm, another one lukewarm: one turn in _IDLE_TURNS. In s.
+_ACTIVE_S = 600.0
+_IDLE_TURNS = 5
+#: What nodeos sends (http_client.cpp:269-275), up to the length of the body.
+_REHEARSAL = (
+    b"POST /v1/wallet/sign_digest HTTP/1.1\r\nHost: rehearsal\r\nUser-Agent: Boost.Beast/330\r\n"
+    b"Content-Type: application/json\r\nContent-Length: "
+)
 
 
 class SigningProcess:
@@ -57,13 +62,21 @@ class SigningProcess:
         self._listen = asyncio.Event()
         self._ended = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._findings: dict[str, dict[int, list[str]]] = {}
+        self._checking: set[str] = set()
         limits = Limits(config.lanes.stuck_after_ms, config.lanes.hedge_after_ms)
         self._keys = Keyring([self._ring(name, limits) for name in selection.block_tokens(config)])
         markers = FreezeMarkers(config.freeze_dir)
         guard = Guard(markers)
         terms = {name: NodeTerms(node.timeout_ms, node.margin_ms) for name, node in config.nodes.items()}
+        terms[""] = NodeTerms(_REHEARSAL_MS, 0)  # probe keys belong to no node
+        limits_of = config.limits
+        self._stage = Listener(
+            "node", "", "rehearsal", None, limits_of.max_connections, limits_of.max_header_bytes,
+            limits_of.max_body_bytes, limits_of.request_timeout_ms / 1000,
+        )
         self._service = Service(self._keys, guard, terms, self._record)
-        self._server = server.build(App(self._service, guard, self._keys), self._listeners(), sockets)
+        self._server = server.build_gates(App(self._service), self._listeners())
 
     # -- parts ---------------------------------------------------------------------------------------
 
@@ -120,27 +133,33 @@ class SigningProcess:
                 ring.race.sweep(now_ns)
 
     async def _keep_warm(self) -> None:
-        """Sign and verify a throw-away digest now and then, so that no cache is cold when nodeos asks.
+        """Now and then let a request of our own take the whole way, so that nothing is cold when nodeos asks.
 
-        Only with probe keys of software tokens, and never while a request is in flight.
+        Only with probe keys of software tokens, and never while a request is in flight. A token whose keys have not
+        signed for a while is kept lukewarm.
         """
-        rings = [ring for ring in self._keys.rings.values() if ring.software and ring.probes]
+        rings = [ring for ring in self._keys.rings.values() if ring.software and self._keys.probe(ring)]
         interval_s = self._config.warmth.interval_ms / 1000
+        turn = 0
         while rings:
             await asyncio.sleep(interval_s)
+            turn += 1
+            since = time.time() - _ACTIVE_S
             for ring in rings:
-                if not self._service.in_flight and not ring.race.busy and ring.race.lanes:
-                    ring.turn += 1
-                    entry = ring.probes[ring.turn // len(ring.race.lanes) % len(ring.probes)]
-                    self._warm(ring, entry)
+                if turn % _IDLE_TURNS == 0 or any((key.last_signature_at or 0) > since for key in ring.keys):
+                    self._rehearse(ring)
 
-    def _warm(self, ring: TokenRing, entry: KeyEntry) -> None:
-        digest = os.urandom(32)
-        deadline_ns = time.monotonic_ns() + _WARM_MS * 1_000_000
-        future = ring.race.sign(
-            entry.index, digest, canonical=False, deadline_ns=deadline_ns, source="warmth", probe=True
-        )
-        future.add_done_callback(lambda done: _verify(entry, digest, done.result()))
+    def _rehearse(self, ring: TokenRing) -> None:
+        entry = self._keys.probe(ring)
+        if entry is None or entry.state != "active" or self._service.in_flight or ring.race.busy:
+            return
+        client, conn = socket.socketpair()
+        with client:
+            conn.setblocking(False)  # noqa: FBT003 - socket's signature
+            body = b'["%b","%b"]' % (os.urandom(32).hex().encode(), entry.name.encode())
+            client.send(b"%b%d\r\n\r\n%b" % (_REHEARSAL, len(body), body))
+            call = Call(self._stage, "rehearsal", permitted=True, began_ns=time.monotonic_ns(), rehearsal=True)
+            self._server.rehearse(conn, call)
 
     # -- the supervisor ------------------------------------------------------------------------------
 
@@ -165,14 +184,24 @@ class SigningProcess:
         sock.setblocking(False)
         first = not ring.race.lanes
         ring.race.add(Lane(message["lane"], message["pid"], sock))
-        if first:
-            findings = {int(index): found for index, found in message["findings"].items()}
-            task = asyncio.create_task(self._check(ring.name, findings))
+        self._findings[ring.name] = {int(index): found for index, found in message["findings"].items()}
+        if (first or _unchecked(ring)) and ring.name not in self._checking:
+            self._checking.add(ring.name)
+            task = asyncio.create_task(self._check(ring))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _check(self, token: str, findings: dict[int, list[str]]) -> None:
-        await self._keys.token_back(token, findings)
+    async def _check(self, ring: TokenRing) -> None:
+        """Check the token's keys, again if its lanes went away and came back meanwhile."""
+        try:
+            await self._check_once(ring.name)
+            while ring.race.lanes and _unchecked(ring):
+                await self._check_once(ring.name)
+        finally:
+            self._checking.discard(ring.name)
+
+    async def _check_once(self, token: str) -> None:
+        await self._keys.token_back(token, self._findings[token])
         keys = self._keys.rings[token].keys
         for entry in keys:
             if entry.state == "quarantined":
@@ -229,13 +258,8 @@ class SigningProcess:
         }
 
 
-def _verify(entry: KeyEntry, digest: bytes, result: Result) -> None:
-    """Verify a warm-up signature as a real one is verified: that code must be warm too.
-
-    A probe is one operation, so every other K1 probe is not canonical and cannot be verified as nodeos would.
-    """
-    if result.ending is Ending.SIGNED and (not entry.canonical or is_canonical_k1(result.rs)):
-        str(keyring.seal(entry, digest, result.rs))
+def _unchecked(ring: TokenRing) -> bool:
+    return any(entry.state == "unavailable" for entry in ring.keys)
 
 
 def main() -> None:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 
-from signer.signing.connection import Connection, Listener
+from signer.signing.connection import Connection
+from signer.signing.gate import Gate
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
+
+    from signer.signing.app import App
+    from signer.signing.connection import Call, Listener
+    from signer.signing.gate import FastSigner
 
 #: A connection that was accepted and has not spoken is waited for this long, in s.
 _DRAIN_S = 2.0
@@ -22,6 +27,11 @@ _POLL_S = 0.01
 
 class Server(uvicorn.Server):
     """uvicorn that loses no accepted connection when it ends and leaves signals to us."""
+
+    @property
+    def unanswered(self) -> int:
+        """Connections that were accepted and are still open."""
+        return len(self.server_state.connections)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -37,28 +47,69 @@ class Server(uvicorn.Server):
         for server in self.servers:
             server.close()
         end = time.monotonic() + _DRAIN_S
-        while self.server_state.connections and time.monotonic() < end:
+        while self.unanswered and time.monotonic() < end:
             await asyncio.sleep(_POLL_S)
         await super().shutdown(sockets)
+
+
+class GateServer(Server):
+    """A server whose listening sockets are gates: what nodeos sends takes the short way, all else goes to uvicorn."""
+
+    def __init__(self, config: uvicorn.Config, listeners: list[Listener], signer: FastSigner) -> None:
+        super().__init__(config)
+        self._listeners = listeners
+        self._signer = signer
+        self._gates: list[Gate] = []
+
+    @property
+    def unanswered(self) -> int:
+        """Connections that were accepted and are still open, at the gates or in uvicorn."""
+        return super().unanswered + sum(gate.pending for gate in self._gates)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open a gate on each socket, in the order of the listeners."""
+        await self.lifespan.startup()
+        for listener, sock in zip(self._listeners, sockets or [], strict=True):
+            signer = self._signer if listener.kind == "node" else None
+            self._gates.append(Gate(listener, sock, signer, self._slow))
+        self.servers = cast("list[asyncio.Server]", self._gates)  # uvicorn closes them and waits, no more
+        self.started = True
+
+    def rehearse(self, conn: socket.socket, call: Call) -> None:
+        """Serve a connection of our own, made to keep the way of a signature warm."""
+        for gate in self._gates[:1]:
+            gate.rehearse(conn, call)
+
+    def _slow(self, call: Call, data: bytes) -> Connection:
+        connection = Connection(self.config, self.server_state, {})
+        connection.adopt(call, data)
+        return connection
+
+
+def build_gates(app: App, listeners: list[Listener]) -> GateServer:
+    """Return the node listeners' server. Give it the sockets in the listeners' order."""
+    return GateServer(_config(app, Connection, listeners), listeners, app)
 
 
 def build(app: Any, listeners: list[Listener], sockets: list[socket.socket]) -> Server:  # noqa: ANN401 - any ASGI app
     """Return a server of `app` whose connections know their listener. Sockets in the listeners' order."""
     by_name = {sock.getsockname(): listener for listener, sock in zip(listeners, sockets, strict=True)}
     protocol = type("BoundConnection", (Connection,), {"listeners": by_name})
+    return Server(_config(app, protocol, listeners))
+
+
+def _config(app: Any, protocol: type[Connection], listeners: list[Listener]) -> uvicorn.Config:  # noqa: ANN401 - as above
     timeout_s = max((listener.request_timeout_s for listener in listeners), default=1.0)
-    return Server(
-        uvicorn.Config(
-            app,
-            http=protocol,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            date_header=False,
-            backlog=1024,
-            timeout_keep_alive=max(1, int(timeout_s)),
-        )
+    return uvicorn.Config(
+        app,
+        http=protocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        backlog=1024,
+        timeout_keep_alive=max(1, int(timeout_s)),
     )

@@ -1,16 +1,17 @@
-"""The life of one signature, read from top to bottom in `Service.sign_digest`.
+"""The life of one signature, read from top to bottom in `_Request`.
 
 wire -> guard -> lane -> verify -> guard -> wire; the audit entry follows the answer. No step looks back.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from hsm.race import Ending
-from signer.antelope.keys import PublicKey
+from signer.antelope.keys import Digest, PublicKey
 from signer.errors import FormatError, SigningError
 from signer.signing import envelope, keyring, sign_request
 from signer.signing.envelope import FaultError, as_keosd, refuse
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hsm.race import Result
-    from signer.antelope.keys import Digest
     from signer.signing.connection import Call
     from signer.signing.guard import Guard
     from signer.signing.keyring import KeyEntry, Keyring
+
+
+log = logging.getLogger("signer.signing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,58 +84,109 @@ class Service:
         keys: the keyring.
         guard: the rules.
         terms: each node's timeout.
-        record: takes the decision on each request; must not block.
+        record: takes the decision on each request, after its answer; must not block.
     """
 
     def __init__(
         self, keys: Keyring, guard: Guard, terms: dict[str, NodeTerms], record: Callable[[Decision], None]
     ) -> None:
-        self._keys = keys
-        self._guard = guard
-        self._terms = terms
-        self._record = record
+        self.keys = keys
+        self.guard = guard
+        self.terms = terms
         self.counters = Counters()
         self.in_flight = 0
+        self._record = record
 
-    async def sign_digest(self, call: Call, body: bytes) -> tuple[str, Callable[[], None]]:
-        """Return the signature's text, and a function that records the decision once the answer is sent.
+    def sign_digest(self, call: Call, body: bytes, end: Callable[[str | FaultError], None]) -> None:
+        """Decide on a request and call `end` once, now or later: with the signature's text or the error to answer.
 
-        Raises:
-            FaultError: the answer is an error; it is recorded already.
+        Callbacks and no coroutine: at nodeos' pace each turn of the event loop and each task costs as much as the
+        token's work (tests/bench).
         """
         self.in_flight += 1
-        digest, asked, entry, result = b"", "", None, None
+        request = _Request(self, call, end)
         try:
-            self._guard.check_peer(call)
-            digest, asked = sign_request.parse(body)
-            entry = self._guard.check_key(self._find(asked), asked, call)
-            deadline_ns = call.began_ns + self._terms[entry.node].budget_ns
-            result = await self._keys.sign(entry, digest, deadline_ns, call.listener.address)
-            self._check_result(entry, result, call)
-            text = str(self._seal(entry, digest, result))
-            self._guard.check_frozen(entry, call)
-            if time.monotonic_ns() > deadline_ns:
-                raise self._late(entry, result, call)
+            request.ask(body)
         except FaultError as error:
-            self._close(call, digest, asked, entry, result, error=error)
-            raise
-        finally:
-            self.in_flight -= 1
+            request.close(error)
+        except Exception:  # noqa: BLE001 - one request's fault must not reach another
+            request.fail()
+
+    def settle(self, decision: Decision) -> None:
+        """Count and record a decision."""
+        self.counters.count(decision)
+        self._record(decision)
+
+
+class _Request:
+    """One request on its way."""
+
+    __slots__ = ("asked", "call", "deadline_ns", "digest", "end", "entry", "result", "service")
+
+    def __init__(self, service: Service, call: Call, end: Callable[[str | FaultError], None]) -> None:
+        self.service = service
+        self.call = call
+        self.end = end
+        self.digest = Digest(b"")
+        self.asked = ""
+        self.entry: KeyEntry | None = None
+        self.result: Result | None = None
+        self.deadline_ns = 0
+
+    def ask(self, body: bytes) -> None:
+        """Wire, guard, lane.
+
+        Raises:
+            FaultError: the request ends here.
+        """
+        service, call = self.service, self.call
+        service.guard.check_peer(call)
+        self.digest, self.asked = sign_request.parse(body)
+        entry = self.entry = service.guard.check_key(self._find(), self.asked, call)
+        self.deadline_ns = call.began_ns + service.terms[entry.node].budget_ns
+        source = call.listener.address
+        service.keys.sign(entry, self.digest, self.deadline_ns, source, self._raced, probe=call.rehearsal)
+
+    def _raced(self, result: Result) -> None:
+        """Verify, guard, wire. The race's callback."""
+        self.result = result
+        try:
+            text = self._finish(result)
+        except FaultError as error:
+            self.close(error)
+        except Exception:  # noqa: BLE001 - as in sign_digest
+            self.fail()
+        else:
+            self.close(text)
+
+    def _finish(self, result: Result) -> str:
+        entry, call = self.entry, self.call
+        assert entry is not None  # noqa: S101 - ask() set it
+        self._check_result(entry, result)
+        try:
+            text = str(keyring.seal(entry, self.digest, result.rs))
+        except SigningError as error:
+            raise refuse(
+                "unverified", f"rule unverified: lane {result.lane} of token {entry.token}: {error}; {entry.name}"
+            ) from None
+        self.service.guard.check_frozen(entry, call)
+        if time.monotonic_ns() > self.deadline_ns:
+            raise self._late(entry, result)
         entry.signatures += 1
         entry.last_signature_at = time.time()
-        return text, lambda: self._close(call, digest, asked, entry, result, signature=text)
+        return text
 
-    def _find(self, asked: str) -> KeyEntry | None:
-        entry = self._keys.find(asked)
+    def _find(self) -> KeyEntry | None:
+        entry = self.service.keys.find(self.asked)
         if entry is not None:
             return entry
         try:
-            key = PublicKey.parse(asked)
+            key = PublicKey.parse(self.asked)
         except FormatError as error:
             raise as_keosd(envelope.ASSERT, str(error)) from None
-        return self._keys.find(str(key))
+        return self.service.keys.find(str(key))
 
-    def _check_result(self, entry: KeyEntry, result: Result, call: Call) -> None:
+    def _check_result(self, entry: KeyEntry, result: Result) -> None:
         """Raise the error for a result that is no signature.
 
         Raises:
@@ -140,9 +194,9 @@ class Service:
         """
         if result.ending is Ending.SIGNED:
             return
-        where = f"{entry.name} for {call.caller}"
+        where = f"{entry.name} for {self.call.caller}"
         if result.ending is Ending.LATE:
-            raise self._late(entry, result, call)
+            raise self._late(entry, result)
         if result.ending is Ending.CROWDED:
             raise refuse("crowded", f"rule crowded: too many requests of this listener wait; refused {where}")
         if result.ending is Ending.NO_LANE:
@@ -152,34 +206,26 @@ class Service:
             entry.reason = f"{result.reason}; put the key back and run `signer reload`, or configure another"
         raise refuse("failed", f"rule failed: token {entry.token} could not sign: {result.reason}; {where}")
 
-    def _late(self, entry: KeyEntry, result: Result, call: Call) -> FaultError:
-        terms = self._terms[entry.node]
+    def _late(self, entry: KeyEntry, result: Result) -> FaultError:
+        terms = self.service.terms[entry.node]
         return refuse(
             "late",
             f"rule late: no signature within {terms.timeout_ms:g} ms less {terms.margin_ms:g} ms margin after "
-            f"{result.tries} tries {result.reason}; {entry.name} for {call.caller}",
+            f"{result.tries} tries {result.reason}; {entry.name} for {self.call.caller}",
         )
 
-    def _seal(self, entry: KeyEntry, digest: Digest | bytes, result: Result) -> object:
-        try:
-            return keyring.seal(entry, digest, result.rs)
-        except SigningError as error:
-            raise refuse(
-                "unverified", f"rule unverified: lane {result.lane} of token {entry.token}: {error}; {entry.name}"
-            ) from None
+    def fail(self) -> None:
+        """End in a fault of our own, from an exception handler: the answer names no detail, the log has it."""
+        log.exception("a request ended in a fault of the signer")  # noqa: LOG004 - see the first line
+        self.close(refuse("internal", "rule internal: see the signer's log"))
 
-    def _close(
-        self,
-        call: Call,
-        digest: bytes,
-        asked: str,
-        entry: KeyEntry | None,
-        result: Result | None,
-        *,
-        signature: str = "",
-        error: FaultError | None = None,
-    ) -> None:
-        """Count and record what became of the request."""
+    def close(self, outcome: str | FaultError) -> None:
+        """Answer, then record what became of the request."""
+        error = outcome if isinstance(outcome, FaultError) else None
+        self.end(outcome)
+        self.service.in_flight -= 1
+        if self.call.rehearsal:
+            return
         rule = error.rule if error else ""
         if error is None:
             verdict = "signed"
@@ -187,20 +233,21 @@ class Service:
             verdict = "late"
         else:
             verdict = "failed" if rule in _FAILURES else "refused"
-        decision = Decision(
-            at=time.time(),
-            node=call.listener.node,
-            caller=call.caller,
-            key=entry.name if entry else asked[:80],
-            role=entry.role if entry else "",
-            digest=digest.hex(),
-            verdict=verdict,
-            rule=rule,
-            signature=signature,
-            lane=result.lane if result else 0,
-            tries=result.tries if result else 0,
-            micros=(time.monotonic_ns() - call.began_ns) // 1000,
-            detail=error.message if error else "",
+        call, entry, result = self.call, self.entry, self.result
+        self.service.settle(
+            Decision(
+                at=time.time(),
+                node=call.listener.node,
+                caller=call.caller,
+                key=entry.name if entry else self.asked[:80],
+                role=entry.role if entry else "",
+                digest=self.digest.hex(),
+                verdict=verdict,
+                rule=rule,
+                signature="" if isinstance(outcome, FaultError) else outcome,
+                lane=result.lane if result else 0,
+                tries=result.tries if result else 0,
+                micros=(time.monotonic_ns() - call.began_ns) // 1000,
+                detail=error.message if error else "",
+            )
         )
-        self.counters.count(decision)
-        self._record(decision)

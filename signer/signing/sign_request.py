@@ -39,7 +39,7 @@ def parse(body: bytes) -> tuple[Digest, str]:
         raise _unparsable()
     digest, key = params
     if not isinstance(digest, str) or not isinstance(key, str):
-        raise as_keosd(envelope.BAD_CAST, "expected [\"<64 hex digits>\", \"<public key>\"]: two strings")
+        raise as_keosd(envelope.BAD_CAST, 'expected ["<64 hex digits>", "<public key>"]: two strings')
     try:
         return parse_digest(digest), key
     except FormatError as error:

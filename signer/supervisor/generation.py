@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import Callable
 
-    from signer.channel import Message
     from hsm.pin import PinSource
+    from signer.channel import Message
     from signer.config import Config
 
 log = logging.getLogger("signer.supervisor")

@@ -1,0 +1,173 @@
+"""A listening socket, and the short way through it for the one request that must be fast.
+
+nodeos connects, sends one small sign_digest request in one piece and reads the answer. Such a request is read, signed
+and answered right here: no transport, no task, no routing. Every Python function on the way costs most when nothing ran
+for 450 ms (tests/bench has both figures), and that is how nodeos asks. Anything else, whole or in pieces, well-formed or
+not, goes to uvicorn with the bytes that were read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import socket
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from signer.signing.connection import identify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from signer.signing.connection import Call, Connection, Listener
+
+#: nodeos' request has about 350 bytes. What does not come in one read goes to uvicorn.
+_READ = 4096
+#: Connections taken in one turn of the loop, so that a storm on one listener leaves turns to the others.
+_ACCEPTS_PER_TURN = 4
+#: A request as nodeos sends it (http_client.cpp:269-275): one length, no transfer coding, nothing to wait for.
+_FAST = re.compile(
+    rb"POST (?P<path>/|/v1/wallet/sign_digest) HTTP/1\.1\r\n"
+    rb"(?:(?!content-length:|transfer-encoding:|expect:|upgrade:)[!-9;-~]+:[ \t]*[ -~]*\r\n)*"
+    rb"content-length:[ \t]*(?P<length>[0-9]{1,4})[ \t]*\r\n"
+    rb"(?:(?!content-length:|transfer-encoding:|expect:|upgrade:)[!-9;-~]+:[ \t]*[ -~]*\r\n)*"
+    rb"\r\n",
+    re.IGNORECASE,
+)
+
+
+class FastSigner(Protocol):
+    """Signs a body and calls back with the whole HTTP answer."""
+
+    def sign_fast(self, call: Call, body: bytes, answer: Callable[[bytes], None]) -> None:
+        """Decide on `body`; call `answer` once with the bytes to send, now or later."""
+
+
+class Gate:
+    """Accepts on one listening socket.
+
+    Args:
+        listener: whose connections these are.
+        sock: non-blocking and listening.
+        signer: takes the fast requests; None sends everything to uvicorn.
+        slow: makes uvicorn's protocol for a call, given the bytes that were read.
+    """
+
+    def __init__(
+        self,
+        listener: Listener,
+        sock: socket.socket,
+        signer: FastSigner | None,
+        slow: Callable[[Call, bytes], Connection],
+    ) -> None:
+        self._listener = listener
+        self._sock = sock
+        self._signer = signer
+        self._slow = slow
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._unspoken: dict[int, tuple[socket.socket, asyncio.TimerHandle]] = {}
+        self.answering = 0
+        self._loop.add_reader(sock.fileno(), self._acceptable)
+
+    @property
+    def pending(self) -> int:
+        """Connections that are accepted and not answered, outside uvicorn."""
+        return len(self._unspoken) + self.answering + len(self._tasks)
+
+    def close(self) -> None:
+        """Stop accepting. What was accepted is still answered."""
+        self._loop.remove_reader(self._sock.fileno())
+
+    async def wait_closed(self) -> None:
+        """For uvicorn, which expects a server."""
+
+    def rehearse(self, conn: socket.socket, call: Call) -> None:
+        """Serve a connection of our own as if it had been accepted. It has been written to already."""
+        self._read(conn, call)
+
+    # -- one connection ------------------------------------------------------------------------------
+
+    def _acceptable(self) -> None:
+        for _ in range(_ACCEPTS_PER_TURN):
+            try:
+                conn, address = self._sock.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                return  # the client is gone, or no descriptor is left: the listening queue keeps the rest
+            conn.setblocking(False)
+            call = identify(self._listener, conn, address)
+            call.began_ns = time.monotonic_ns()
+            self._read(conn, call)
+
+    def _read(self, conn: socket.socket, call: Call) -> None:
+        try:
+            data = conn.recv(_READ)
+        except (BlockingIOError, InterruptedError):
+            self._wait(conn, call)
+            return
+        except OSError:
+            conn.close()
+            return
+        if not data:
+            conn.close()
+            return
+        match = _FAST.match(data) if self._signer is not None and len(data) < _READ else None
+        if match is None or len(data) - match.end() != int(match["length"]):
+            self._hand_to_uvicorn(conn, call, data)
+            return
+        if match["path"] == b"/" and conn.family != socket.AF_UNIX:
+            self._hand_to_uvicorn(conn, call, data)
+            return
+        assert self._signer is not None  # noqa: S101 - there is a match
+        self.answering += 1
+        self._signer.sign_fast(call, data[match.end() :], lambda answer: self._answer(conn, answer))
+
+    def _answer(self, conn: socket.socket, answer: bytes) -> None:
+        self.answering -= 1
+        # A fresh socket's buffer takes a few hundred bytes whole; a client that has left gets nothing.
+        with contextlib.suppress(OSError):
+            conn.send(answer)
+        conn.close()
+
+    # -- the rest ------------------------------------------------------------------------------------
+
+    def _wait(self, conn: socket.socket, call: Call) -> None:
+        """The client has connected and not spoken yet. When the listener is full, the oldest of these makes place."""
+        number = conn.fileno()
+        listener = self._listener
+        timer = self._loop.call_later(listener.request_timeout_s, self._forget, number)
+        self._unspoken[number] = (conn, timer)
+        self._loop.add_reader(number, self._spoken, number, call)
+        if listener.open + len(self._unspoken) > listener.max_connections:
+            listener.evicted += 1
+            if listener.waiting:
+                next(iter(listener.waiting)).transport.abort()
+            else:
+                self._forget(next(iter(self._unspoken)))
+
+    def _forget(self, number: int) -> None:
+        conn, timer = self._unspoken.pop(number)
+        timer.cancel()
+        self._loop.remove_reader(number)
+        conn.close()
+
+    def _spoken(self, number: int, call: Call) -> None:
+        conn, timer = self._unspoken.pop(number)
+        timer.cancel()
+        self._loop.remove_reader(number)
+        call.began_ns = time.monotonic_ns()
+        self._read(conn, call)
+
+    def _hand_to_uvicorn(self, conn: socket.socket, call: Call, data: bytes) -> None:
+        task = self._loop.create_task(self._connect(conn, call, data))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _connect(self, conn: socket.socket, call: Call, data: bytes) -> None:
+        try:
+            await self._loop.connect_accepted_socket(lambda: self._slow(call, data), conn)
+        except OSError:
+            conn.close()
