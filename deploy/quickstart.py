@@ -75,13 +75,14 @@ def _run(layout: Layout, arguments: argparse.Namespace) -> int:
         running.check_ports({name: port + offset for name, offset in PORT_OFFSETS.items()})
         detached = arguments.mode == "detach"
         _say("starting the signer")
+        before = running.log_size(layout)
         process = running.start(layout, detached=detached)
         try:
             running.wait_ready(layout, process)
         except TrialError as error:
             if detached:
                 _say(f"the end of {layout.log}:")
-                sys.stderr.write(running.log_tail(layout) + "\n")
+                sys.stderr.write(running.log_tail(layout, before) + "\n")
             _say(str(error))
             _record(layout, trial, None)
             return 1

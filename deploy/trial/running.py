@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _READY_S: Final = 30.0
 #: The signer lets accepted requests finish for up to 10 s before it ends.
 _STOP_S: Final = 20.0
+#: States of a token that need no attention. The control token is opened by the control process alone.
+_WELL: Final = ("logged-in", "closed")
 _POLL_S: Final = 0.05
 #: What of the log a failure shows.
 _TAIL_LINES: Final = 20
@@ -98,10 +100,17 @@ def wait_ready(layout: Layout, process: subprocess.Popen[bytes]) -> None:
     raise TrialError(f"the signer was not ready within {_READY_S:.0f} s{problem}; it was stopped")
 
 
-def log_tail(layout: Layout) -> str:
-    """Return the last lines of the log file."""
+def log_size(layout: Layout) -> int:
+    """Return the size of the log file in bytes, 0 where there is none."""
+    return layout.log.stat().st_size if layout.log.exists() else 0
+
+
+def log_tail(layout: Layout, since: int) -> str:
+    """Return the last lines of the log file, of those after byte `since`."""
     try:
-        lines = layout.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        with layout.log.open("rb") as file:
+            file.seek(since)
+            lines = file.read().decode("utf-8", "replace").splitlines()
     except OSError:
         return ""
     return "\n".join(lines[-_TAIL_LINES:])
@@ -163,7 +172,7 @@ def _why_not_ready(status: dict[str, Any] | None) -> str:
     away = [
         f"token {name} is {token.get('state')} {token.get('reason') or ''}".strip()
         for name, token in status.get("tokens", {}).items()
-        if token.get("state") != "logged-in"
+        if token.get("state") not in _WELL
     ]
     return f": {'; '.join(away)}" if away else ""
 

@@ -213,6 +213,21 @@ class TestLife:
         trial.start()
         assert len(set(trial.secrets()) - before) == 2
 
+    def test_a_signer_that_cannot_start_says_why(self, trial: Trial) -> None:
+        """Exit code 1, the log of this start and of no other, and nothing left running."""
+        trial.start()
+        trial.stop()
+        config = trial.folder / "signer.toml"
+        good = config.read_text()
+        config.write_text(good.replace("timeout_ms", "timeout_msx"))
+        failed = trial.run("--detach")
+        assert failed.returncode == 1
+        assert "timeout_msx" in failed.stderr
+        assert "serving" not in failed.stderr
+        assert trial.description()["pid"] is None
+        config.write_text(good)
+        trial.start()
+
     def test_in_the_foreground_ctrl_c_stops_it(self, trial: Trial, tmp_path: Path) -> None:
         """It prints what to paste, serves, and ends with code 0."""
         output = tmp_path / "stdout"
