@@ -1,4 +1,4 @@
-"""What every process of the signer gives up at its start: privileges to gain, memory to leave behind, files to share."""
+"""What every process of the signer gives up at its start: new privileges, core dumps, shared files."""
 
 from __future__ import annotations
 

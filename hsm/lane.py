@@ -163,7 +163,12 @@ class Lane:
         else:
             outcome = Outcome.OPERATION_FAILED
         reply = pack_reply(
-            outcome, request.key_index, request.request_id, tries=tries, module_ns=module_ns, reason=str(error)
+            outcome,
+            request.key_index,
+            request.request_id,
+            tries=tries,
+            module_ns=module_ns,
+            reason=str(error),
         )
         return reply, outcome is not Outcome.SESSION_LOST
 
@@ -190,9 +195,7 @@ class Lane:
 
 
 def _reply(outcome: Outcome, request: Request, tries: int, module_ns: int, rs: bytes = b"") -> bytes:
-    return pack_reply(
-        outcome, request.key_index, request.request_id, tries=tries, module_ns=module_ns, rs=rs
-    )
+    return pack_reply(outcome, request.key_index, request.request_id, tries=tries, module_ns=module_ns, rs=rs)
 
 
 def _kind(error: HsmError) -> str:

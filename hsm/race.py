@@ -204,7 +204,13 @@ class Race:
                 future.set_result(result)
 
         self.submit(
-            key_index, digest, canonical=canonical, deadline_ns=deadline_ns, source=source, probe=probe, end=end
+            key_index,
+            digest,
+            canonical=canonical,
+            deadline_ns=deadline_ns,
+            source=source,
+            probe=probe,
+            end=end,
         )
         return future
 

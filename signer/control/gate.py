@@ -66,7 +66,7 @@ class Gate:
             token = _bearer(authorization)
             person = None if token is None else self._tokens.authenticate(token, self._clock())
         except TokenStoreError as error:
-            log.error("token store unusable", extra={"reason": str(error)})  # noqa: TRY400 - the text is ours
+            log.error("token store unusable", extra={"reason": str(error)})
             raise
         if person is None:
             raise self._refusal(caller)

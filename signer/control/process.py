@@ -107,7 +107,7 @@ def main() -> int:
     try:
         tokens = TokenStore(config.state_dir / DATABASE)
     except TokenStoreError as error:
-        log.error("token store unusable", extra={"reason": str(error)})  # noqa: TRY400 - the text is ours
+        log.error("token store unusable", extra={"reason": str(error)})
         return 1
     try:
         asyncio.run(serve(config, tokens, sockets, sock))

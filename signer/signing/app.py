@@ -1,18 +1,19 @@
 """The node listeners' HTTP: keosd's two useful endpoints, and its 404 for all else.
 
-sign_digest is answered by a plain ASGI function in front of FastAPI: routing and validation cost more time than the
-signature itself (tests/bench has the figures). Every answer says `Connection: close`: then no connection is ever idle,
-and neither an idle timeout nor a reload nor a restart can lose a request (README, 'Connections').
+sign_digest does not go through FastAPI: routing and validation cost more time than the signature itself (tests/bench
+has the figures). Every answer says `Connection: close`: then no connection is ever idle, and neither an idle timeout
+nor a reload nor a restart can lose a request (README, 'Connections').
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import logging
+import re
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
 
 from signer.signing import envelope
 from signer.signing.envelope import FaultError
@@ -29,9 +30,9 @@ if TYPE_CHECKING:
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
     Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-log = logging.getLogger("signer.signing")
-
-SIGN_DIGEST = "/v1/wallet/sign_digest"
+SIGN_DIGEST = b"/v1/wallet/sign_digest"
+#: The absolute form of a target (RFC 9112, section 3.2.2).
+_ORIGIN = re.compile(rb"^http://[^/]*")
 _JSON = (b"content-type", b"application/json")
 _CLOSE = (b"connection", b"close")
 _CREATED = 201
@@ -56,14 +57,23 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI request: what did not come as nodeos sends it."""
-        if scope["type"] == "http" and scope["method"] == "POST" and not scope["query_string"]:
-            call: Call = scope["extensions"]["signer"]
-            if call.listener.kind == "node" and (
-                scope["path"] == SIGN_DIGEST or (scope["path"] == "/" and call.listener.peers is not None)
-            ):
-                await self._sign(call, receive, send)
-                return
-        await self._api(scope, receive, send)
+        if scope["type"] != "http":
+            return
+        call: Call = scope["extensions"]["signer"]
+        target: bytes = scope["extensions"]["target"]
+        host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
+        if not call.listener.serves_host(host):
+            await _raw(400, envelope.bare(400, "Disallowed HTTP HOST header in the request"))(
+                scope, receive, send
+            )
+        elif not call.permitted and scope["method"] == "POST":
+            await self._sign(call, receive, send)  # refused there, by name
+        elif scope["method"] == "POST" and _signs(call, target):
+            await self._sign(call, receive, send)
+        elif target != scope["raw_path"] or scope["path"].encode() != target:
+            await _unknown_endpoint()(scope, receive, send)
+        else:
+            await self._api(scope, receive, send)
 
     async def _sign(self, call: Call, receive: Receive, send: Send) -> None:
         message = await receive()
@@ -93,44 +103,53 @@ def _http(outcome: str | FaultError) -> bytes:
     return b"%b%d\r\nconnection: close\r\n\r\n%b" % (_HEADS[status], len(content), content)
 
 
-def _answer(status: int, content: bytes) -> Response:
+def _signs(call: Call, target: bytes) -> bool:
+    """Whether POST to `target` is a sign_digest. On unix POST / is one: nodeos can name no more there."""
+    if call.listener.kind != "node":
+        return False
+    path = _ORIGIN.sub(b"", target)
+    return path == SIGN_DIGEST or (path == b"/" and call.listener.peers is not None)
+
+
+def _raw(status: int, content: bytes) -> Response:
     return Response(content, status, headers={"connection": "close"}, media_type="application/json")
+
+
+def _fault(fault: envelope.Fault, message: str) -> Response:
+    return _raw(fault.status, envelope.body(fault, message))
+
+
+def _unknown_endpoint() -> Response:
+    return _fault(envelope.UNKNOWN_ENDPOINT, "Unknown Endpoint")
 
 
 def _api(guard: Guard, keys: Keyring) -> FastAPI:
     """Everything but sign_digest."""
     api = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
 
-    @api.middleware("http")
-    async def envelope_every_fault(request: Request, proceed: Any) -> Response:  # noqa: ANN401 - Starlette's type
-        try:
-            guard.check_peer(request.scope["extensions"]["signer"])
-            if request.url.query:
-                return _unknown_endpoint()  # keosd matches the whole target: beast_http_session.hpp:159-162
-            answer: Response = await proceed(request)
-        except FaultError as error:
-            return _answer(error.fault.status, envelope.body(error.fault, error.message))
-        return answer if answer.status_code < 300 else _unknown_endpoint()  # noqa: PLR2004
+    @api.exception_handler(HTTPException)
+    async def unknown(_request: Request, _error: Exception) -> Response:
+        return _unknown_endpoint()
+
+    @api.exception_handler(FaultError)
+    async def fault(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, FaultError)  # noqa: S101 - registered for this type only
+        return _fault(error.fault, error.message)
 
     @api.options("/{path:path}")
-    async def options(path: str) -> Response:  # noqa: ARG001 - every path
-        return _answer(200, b"{}")  # keosd: beast_http_session.hpp:151-154
+    async def options(request: Request, path: str) -> Response:  # noqa: ARG001 - every path
+        guard.check_peer(request.scope["extensions"]["signer"])
+        return _raw(200, b"{}")  # keosd: beast_http_session.hpp:151-154
 
     @api.api_route("/v1/wallet/get_public_keys", methods=_ANY_METHOD)
     async def get_public_keys(request: Request) -> Response:
         call: Call = request.scope["extensions"]["signer"]
+        guard.check_peer(call)
         if call.listener.kind != "node":
             return _unknown_endpoint()
-        body = (await request.body()).strip(b" \t\r\n")
-        if body not in (b"", b"{}"):
-            fault = envelope.INVALID_REQUEST
-            return _answer(fault.status, envelope.body(fault, "no parameter should be given"))
+        if (await request.body()).strip(b" \t\r\n") not in (b"", b"{}"):
+            return _fault(envelope.INVALID_REQUEST, "no parameter should be given")
         names = [entry.public_key.fc for entry in keys.of_node(call.listener.node)]
-        return _answer(200, json.dumps(names, separators=(",", ":")).encode())
+        return _raw(200, json.dumps(names, separators=(",", ":")).encode())
 
     return api
-
-
-def _unknown_endpoint() -> Response:
-    fault = envelope.UNKNOWN_ENDPOINT
-    return _answer(fault.status, envelope.body(fault, "Unknown Endpoint"))

@@ -127,7 +127,7 @@ def verify(path: Path, anchor: Anchor | None = None) -> Report:
                 progress.compare(whole)
                 progress.take(chain.accept(whole))
                 if len(chain.counters) > MAX_KEYS:
-                    raise ChainError(FaultKind.COUNTER, f"more than {MAX_KEYS} keys")  # noqa: TRY301
+                    raise ChainError(FaultKind.COUNTER, f"more than {MAX_KEYS} keys")
             progress.end(chain)
         except ChainError as error:
             kind = error.kind

@@ -9,7 +9,7 @@ uvicorn's protocol does the HTTP. Added here, because uvicorn has no place for i
 
 from __future__ import annotations
 
-import asyncio
+import ipaddress
 import socket
 import struct
 import time
@@ -23,10 +23,12 @@ from signer.selection import peer_uids
 from signer.signing import envelope
 
 if TYPE_CHECKING:
+    import asyncio
+
     from uvicorn.config import Config
     from uvicorn.server import ServerState
 
-    from signer.config import Limits
+    from signer.config import Limits, TcpAddress
     from signer.config import Listener as ListenerSettings
 
 #: struct ucred of SO_PEERCRED (unix(7)): pid, uid, gid.
@@ -42,6 +44,8 @@ class Listener:
         node: the node it belongs to; empty for a wallet listener.
         address: for logs: `unix:/path` or `tcp:127.0.0.1:8900`.
         peers: uids that may call a unix socket; None on TCP.
+        hosts: names that a Host header may have on TCP, without a port; None where any may stand (unix), empty where
+            any IP literal may (a socket on all addresses).
         waiting: connections that have not delivered a whole request, oldest first.
     """
 
@@ -53,6 +57,7 @@ class Listener:
     max_header_bytes: int
     max_body_bytes: int
     request_timeout_s: float
+    hosts: frozenset[str] | None = None
     open: int = 0
     evicted: int = 0
     waiting: OrderedDict[Connection, None] = field(default_factory=OrderedDict)
@@ -69,7 +74,21 @@ class Listener:
             max_header_bytes=limits.max_header_bytes,
             max_body_bytes=limits.max_body_bytes,
             request_timeout_s=limits.request_timeout_ms / 1000,
+            hosts=_hosts(settings.tcp),
         )
+
+    def serves_host(self, host: str) -> bool:
+        """Return whether a request may name `host`. keosd: common.hpp:189-205; it stops a page that rebinds DNS."""
+        if self.hosts is None:
+            return True
+        name = host.rsplit("]", 1)[0].lstrip("[") if host.startswith("[") else host.split(":", 1)[0]
+        if self.hosts:
+            return name in self.hosts
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return True
 
 
 @dataclass(eq=False, slots=True)
@@ -89,6 +108,14 @@ class Call:
     permitted: bool
     began_ns: int = 0
     rehearsal: bool = False
+
+
+def _hosts(tcp: TcpAddress | None) -> frozenset[str] | None:
+    if tcp is None:
+        return None
+    if tcp.unspecified:
+        return frozenset()
+    return frozenset({tcp.host, "localhost"}) if tcp.loopback else frozenset({tcp.host})
 
 
 def identify(listener: Listener, sock: socket.socket, address: object) -> Call:
@@ -182,6 +209,8 @@ class Connection(HttpToolsProtocol):
         if sum(len(name) + len(value) for name, value in self.headers) > call.listener.max_header_bytes:
             self.refuse_size("the header")
             return
+        # keosd matches the whole target as it was sent (beast_http_session.hpp:159-162); uvicorn decodes and splits it.
+        cast("Any", self.scope["extensions"])["target"] = self.url
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

@@ -68,6 +68,12 @@ class FaultError(Exception):
         self.rule = rule
 
 
+def bare(status: int, message: str) -> bytes:
+    """Return keosd's envelope for what its HTTP layer refuses: no error inside."""
+    error = {"code": 0, "name": "", "what": "", "details": []}
+    return json.dumps({"code": status, "message": message, "error": error}, separators=(",", ":")).encode()
+
+
 def phrase(status: int) -> str:
     """Return keosd's phrase for an HTTP status."""
     return _PHRASES[status]

@@ -1,9 +1,9 @@
 """A listening socket, and the short way through it for the one request that must be fast.
 
-nodeos connects, sends one small sign_digest request in one piece and reads the answer. Such a request is read, signed
-and answered right here: no transport, no task, no routing. Every Python function on the way costs most when nothing ran
-for 450 ms (tests/bench has both figures), and that is how nodeos asks. Anything else, whole or in pieces, well-formed or
-not, goes to uvicorn with the bytes that were read.
+nodeos connects, sends one small sign_digest request in one piece and reads the answer. Such a request is read,
+signed and answered right here: no transport, no task, no routing. Every Python function on the way costs most when
+nothing ran for 450 ms, and that is how nodeos asks (tests/bench has both figures). Anything else, whole or in pieces,
+well-formed or not, goes to uvicorn with the bytes that were read.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _ACCEPTS_PER_TURN = 4
 #: A request as nodeos sends it (http_client.cpp:269-275): one length, no transfer coding, nothing to wait for.
 _FAST = re.compile(
     rb"POST (?P<path>/|/v1/wallet/sign_digest) HTTP/1\.1\r\n"
-    rb"(?:(?!content-length:|transfer-encoding:|expect:|upgrade:)[!-9;-~]+:[ \t]*[ -~]*\r\n)*"
-    rb"content-length:[ \t]*(?P<length>[0-9]{1,4})[ \t]*\r\n"
-    rb"(?:(?!content-length:|transfer-encoding:|expect:|upgrade:)[!-9;-~]+:[ \t]*[ -~]*\r\n)*"
-    rb"\r\n",
-    re.IGNORECASE,
+    rb"Host:[ \t]*(?P<host>[!-~]*)[ \t]*\r\n"
+    rb"(?:(?!(?i:content-length|transfer-encoding|expect|upgrade|host):)[!-9;-~]+:[ \t]*[ -~]*\r\n)*"
+    rb"(?i:content-length):[ \t]*(?P<length>[0-9]{1,4})[ \t]*\r\n"
+    rb"(?:(?!(?i:content-length|transfer-encoding|expect|upgrade|host):)[!-9;-~]+:[ \t]*[ -~]*\r\n)*"
+    rb"\r\n"
 )
 
 
@@ -118,7 +118,9 @@ class Gate:
         if match is None or len(data) - match.end() != int(match["length"]):
             self._hand_to_uvicorn(conn, call, data)
             return
-        if match["path"] == b"/" and conn.family != socket.AF_UNIX:
+        if conn.family != socket.AF_UNIX and (
+            match["path"] == b"/" or not self._listener.serves_host(match["host"].decode("ascii"))
+        ):
             self._hand_to_uvicorn(conn, call, data)
             return
         assert self._signer is not None  # noqa: S101 - there is a match

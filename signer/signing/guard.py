@@ -49,7 +49,8 @@ class Guard:
         """
         if entry is None:
             raise as_keosd(
-                envelope.MISSING_KEY, f"Public key not found in unlocked wallets {asked} (asked by {call.caller})"
+                envelope.MISSING_KEY,
+                f"Public key not found in unlocked wallets {asked} (asked by {call.caller})",
             )
         if call.rehearsal and entry.role == "probe":
             return entry
@@ -66,9 +67,7 @@ class Guard:
             )
         self.check_frozen(entry, call)
         if entry.state != "active":
-            raise refuse(
-                entry.state, f"rule {entry.state}: {asked}: {entry.reason} (asked by {call.caller})"
-            )
+            raise refuse(entry.state, f"rule {entry.state}: {asked}: {entry.reason} (asked by {call.caller})")
         return entry
 
     def check_frozen(self, entry: KeyEntry, call: Call) -> None:

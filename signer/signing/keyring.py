@@ -169,8 +169,9 @@ class Keyring:
             return f"its probe signature does not verify: {error}"
         return ""
 
-
-    async def _probe_once(self, ring: TokenRing, entry: KeyEntry, digest: bytes, *, canonical: bool) -> Result:
+    async def _probe_once(
+        self, ring: TokenRing, entry: KeyEntry, digest: bytes, *, canonical: bool
+    ) -> Result:
         """Return the result of one probe signature. A lane that fails or dies is no fault of the key."""
         result = Result(Ending.FAILED)
         for _ in range(_PROBE_TRIES):
@@ -183,9 +184,7 @@ class Keyring:
         return result
 
 
-def build(
-    public_key: PublicKey, *, role: str, node: str, token: str, label: str, index: int
-) -> KeyEntry:
+def build(public_key: PublicKey, *, role: str, node: str, token: str, label: str, index: int) -> KeyEntry:
     """Return an entry for a configured key, with its verifier ready."""
     return KeyEntry(public_key, str(public_key), role, node, token, label, index, verifier_for(public_key))
 

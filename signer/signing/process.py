@@ -72,8 +72,14 @@ class SigningProcess:
         terms[""] = NodeTerms(_REHEARSAL_MS, 0)  # probe keys belong to no node
         limits_of = config.limits
         self._stage = Listener(
-            "node", "", "rehearsal", None, limits_of.max_connections, limits_of.max_header_bytes,
-            limits_of.max_body_bytes, limits_of.request_timeout_ms / 1000,
+            "node",
+            "",
+            "rehearsal",
+            None,
+            limits_of.max_connections,
+            limits_of.max_header_bytes,
+            limits_of.max_body_bytes,
+            limits_of.request_timeout_ms / 1000,
         )
         self._service = Service(self._keys, guard, terms, self._record)
         self._server = server.build_gates(App(self._service), self._listeners())
@@ -155,10 +161,12 @@ class SigningProcess:
             return
         client, conn = socket.socketpair()
         with client:
-            conn.setblocking(False)  # noqa: FBT003 - socket's signature
+            conn.setblocking(False)
             body = b'["%b","%b"]' % (os.urandom(32).hex().encode(), entry.name.encode())
             client.send(b"%b%d\r\n\r\n%b" % (_REHEARSAL, len(body), body))
-            call = Call(self._stage, "rehearsal", permitted=True, began_ns=time.monotonic_ns(), rehearsal=True)
+            call = Call(
+                self._stage, "rehearsal", permitted=True, began_ns=time.monotonic_ns(), rehearsal=True
+            )
             self._server.rehearse(conn, call)
 
     # -- the supervisor ------------------------------------------------------------------------------
@@ -205,7 +213,9 @@ class SigningProcess:
         keys = self._keys.rings[token].keys
         for entry in keys:
             if entry.state == "quarantined":
-                log.error("key quarantined", extra={"key": entry.name, "token": token, "reason": entry.reason})
+                log.error(
+                    "key quarantined", extra={"key": entry.name, "token": token, "reason": entry.reason}
+                )
         states = {entry.name: entry.state for entry in keys}
         reasons = {entry.name: entry.reason for entry in keys}
         self._channel.send({"type": "checked", "token": token, "states": states, "reasons": reasons})
@@ -220,8 +230,13 @@ class SigningProcess:
         if decision.verdict != "signed":
             log.warning(
                 "request not signed",
-                extra={"rule": decision.rule, "key": decision.key, "node": decision.node, "caller": decision.caller,
-                       "reason": decision.detail},
+                extra={
+                    "rule": decision.rule,
+                    "key": decision.key,
+                    "node": decision.node,
+                    "caller": decision.caller,
+                    "reason": decision.detail,
+                },
             )
         self._channel.send({"type": "audit", "entry": decision._asdict()})
 

@@ -47,7 +47,7 @@ class Server(uvicorn.Server):
         for server in self.servers:
             server.close()
         end = time.monotonic() + _DRAIN_S
-        while self.unanswered and time.monotonic() < end:
+        while self.unanswered and time.monotonic() < end:  # noqa: ASYNC110 - uvicorn tells nobody of its last close
             await asyncio.sleep(_POLL_S)
         await super().shutdown(sockets)
 

@@ -6,6 +6,7 @@ wire -> guard -> lane -> verify -> guard -> wire; the audit entry follows the an
 from __future__ import annotations
 
 import logging
+import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger("signer.signing")
+
+#: Bitcoin's alphabet: no 0, O, I and l.
+_BASE58 = re.compile("[1-9A-HJ-NP-Za-km-z]*")
+_KEY = re.compile(r"(?:EOS|PUB_K1_|PUB_R1_)(?P<digits>[^_\s]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +172,8 @@ class _Request:
             text = str(keyring.seal(entry, self.digest, result.rs))
         except SigningError as error:
             raise refuse(
-                "unverified", f"rule unverified: lane {result.lane} of token {entry.token}: {error}; {entry.name}"
+                "unverified",
+                f"rule unverified: lane {result.lane} of token {entry.token}: {error}; {entry.name}",
             ) from None
         self.service.guard.check_frozen(entry, call)
         if time.monotonic_ns() > self.deadline_ns:
@@ -183,7 +189,7 @@ class _Request:
         try:
             key = PublicKey.parse(self.asked)
         except FormatError as error:
-            raise as_keosd(envelope.ASSERT, str(error)) from None
+            raise as_keosd(_key_fault(self.asked), str(error)) from None
         return self.service.keys.find(str(key))
 
     def _check_result(self, entry: KeyEntry, result: Result) -> None:
@@ -251,3 +257,9 @@ class _Request:
                 detail=error.message if error else "",
             )
         )
+
+
+def _key_fault(asked: str) -> envelope.Fault:
+    """Return keosd's error for a key that cannot be read: a character outside base58 has one of its own."""
+    match = _KEY.fullmatch(asked)
+    return envelope.PARSE_ERROR if match and not _BASE58.fullmatch(match["digits"]) else envelope.ASSERT

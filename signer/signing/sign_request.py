@@ -8,6 +8,7 @@ a digest is exactly 64 hex digits, where keosd pads and truncates (sha256.cpp:21
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 from signer.antelope.keys import Digest, parse_digest
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 #: sign_digest takes [digest, public key].
 _ARITY = 2
+_HEX = re.compile("[0-9a-fA-F]*")
 
 
 def parse(body: bytes) -> tuple[Digest, str]:
@@ -32,7 +34,7 @@ def parse(body: bytes) -> tuple[Digest, str]:
     if text in (b"", b"{}"):
         raise as_keosd(envelope.INVALID_REQUEST, "A Request body is required")
     try:
-        params = json.loads(text)
+        params = json.loads(text.decode("utf-8"))
     except (ValueError, RecursionError):
         raise _unparsable() from None
     if not isinstance(params, list) or len(params) != _ARITY:
@@ -43,7 +45,9 @@ def parse(body: bytes) -> tuple[Digest, str]:
     try:
         return parse_digest(digest), key
     except FormatError as error:
-        raise as_keosd(envelope.ASSERT, str(error)) from None
+        # keosd looks at the length first, then at the digits: hex.cpp:6-15.
+        fault = envelope.ASSERT if len(digest) % 2 or _HEX.fullmatch(digest) else envelope.UNSPECIFIED
+        raise as_keosd(fault, str(error)) from None
 
 
 def _unparsable() -> FaultError:

@@ -27,7 +27,9 @@ _SCOPES = ("all", "node", "key")
 
 def _error(status: int, code: str, message: str, remedy: str = "") -> JSONResponse:
     return JSONResponse(
-        {"error": {"code": code, "message": message, "remedy": remedy}}, status, headers={"connection": "close"}
+        {"error": {"code": code, "message": message, "remedy": remedy}},
+        status,
+        headers={"connection": "close"},
     )
 
 
@@ -96,7 +98,10 @@ class AdminApp:
 
     async def _freeze(self, request: Request) -> JSONResponse:
         scope, name, body = await self._scope(request)
-        await self._supervisor.freeze(scope, name, _who(request), _text(body, "reason"))
+        try:
+            await self._supervisor.freeze(scope, name, _who(request), _text(body, "reason"))
+        except OSError as error:  # 500: the command line then writes the marker itself
+            return _error(500, "freeze-failed", f"the freeze marker cannot be written: {error.strerror}")
         return JSONResponse({"frozen": {"scope": scope, "name": name}})
 
     async def _unfreeze(self, request: Request) -> JSONResponse:
@@ -113,9 +118,11 @@ class AdminApp:
         return scope, self._supervisor.frozen_name(scope, name), body
 
     async def _reload(self, request: Request) -> JSONResponse:
+        await _body(request)
         return JSONResponse({"generation": await self._supervisor.reload(_who(request))})
 
     async def _stop(self, request: Request) -> JSONResponse:
+        await _body(request)  # a client that still writes when the answer comes would see a broken pipe
         self._supervisor.stop(_who(request))
         return JSONResponse({"stopping": True})
 

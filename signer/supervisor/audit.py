@@ -31,7 +31,6 @@ class AuditLog:
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._writer = AuditWriter(path, timestamp(datetime.now(UTC)))
         self._thread = ThreadPoolExecutor(1, "audit")
         self._waiting: list[Entry] = []
@@ -40,13 +39,20 @@ class AuditLog:
 
     def decision(self, fields: dict[str, Any]) -> None:
         """Take a decision from the signing process."""
-        known = {name: fields[name] or None for name in ("node", "key", "role", "digest", "rule", "signature")}
+        known = {
+            name: fields[name] or None for name in ("node", "key", "role", "digest", "rule", "signature")
+        }
         at = timestamp(datetime.fromtimestamp(fields["at"], UTC))
         lane = str(fields["lane"]) if fields["lane"] else None
         self._take(
             Decision(
-                at=at, verdict=fields["verdict"], caller=fields["caller"], lane=lane, tries=fields["tries"],
-                micros=fields["micros"], **known,
+                at=at,
+                verdict=fields["verdict"],
+                caller=fields["caller"],
+                lane=lane,
+                tries=fields["tries"],
+                micros=fields["micros"],
+                **known,
             )
         )
 
@@ -93,5 +99,7 @@ class AuditLog:
                 self._degraded = str(error)
 
     def _write_batch(self, batch: list[Entry]) -> None:
-        self._writer.append(batch)
-        self._writer.sync()
+        try:
+            self._writer.append(batch)
+        finally:
+            self._writer.sync()

@@ -68,7 +68,9 @@ class ControlKeeper:
             await asyncio.gather(self._keeper, return_exceptions=True)
             self._keeper = None
 
-    async def _keep(self, old: asyncio.Task[None] | None, config: Config, sockets: list[socket.socket]) -> None:
+    async def _keep(
+        self, old: asyncio.Task[None] | None, config: Config, sockets: list[socket.socket]
+    ) -> None:
         if old is not None:
             await asyncio.gather(old, return_exceptions=True)
         failures = 0
@@ -88,7 +90,12 @@ class ControlKeeper:
         ours, theirs = channels.pair()
         try:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-P", "-m", "signer.control.process", "--channel-fd", str(theirs.fileno()),
+                sys.executable,
+                "-P",
+                "-m",
+                "signer.control.process",
+                "--channel-fd",
+                str(theirs.fileno()),
                 pass_fds=(theirs.fileno(),),
                 stdin=asyncio.subprocess.DEVNULL,
             )

@@ -1,4 +1,4 @@
-"""One signing process with its lanes. A reload makes a second generation beside the first, then lets the first drain."""
+"""One signing process with its lanes. A reload makes a second generation, then lets the first one drain."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ class Generation:
         self.started = time.monotonic()
         self.ended = asyncio.Event()
         self._on_audit = on_audit
-        self._checked: dict[str, asyncio.Event] = {name: asyncio.Event() for name in selection.block_tokens(config)}
+        self._checked: dict[str, asyncio.Event] = {
+            name: asyncio.Event() for name in selection.block_tokens(config)
+        }
         self._answers: dict[int, asyncio.Future[Message]] = {}
         self._ids = itertools.count(1)
         self._process: Process | None = None
@@ -84,7 +86,12 @@ class Generation:
         ours, theirs = channels.pair()
         try:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-P", "-m", "signer.signing.process", "--channel-fd", str(theirs.fileno()),
+                sys.executable,
+                "-P",
+                "-m",
+                "signer.signing.process",
+                "--channel-fd",
+                str(theirs.fileno()),
                 pass_fds=(theirs.fileno(),),
                 stdin=asyncio.subprocess.DEVNULL,
             )

@@ -1,8 +1,8 @@
 """Starts the lanes of one token and keeps their number, one PIN at a time.
 
-The first lane tries the PIN alone; others follow only after it was accepted. A refused PIN leaves a marker that outlives
-this process, and nothing logs in again until the PIN's source changes or a person says so: a token locks itself after a
-few wrong tries. The PIN goes over the lane's own socket, never by argument or environment.
+The first lane tries the PIN alone; others follow only after it was accepted. A refused PIN leaves a marker that
+outlives this process, and nothing logs in again until the PIN's source changes or a person says so: a token locks
+itself after a few wrong tries. The PIN goes over the lane's own socket, never by argument or environment.
 """
 
 from __future__ import annotations
@@ -226,7 +226,12 @@ class LaneKeeper:
         ours.setblocking(False)
         try:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-P", "-m", "hsm.lane", "--fd", str(theirs.fileno()),
+                sys.executable,
+                "-P",
+                "-m",
+                "hsm.lane",
+                "--fd",
+                str(theirs.fileno()),
                 pass_fds=(theirs.fileno(),),
                 stdin=asyncio.subprocess.DEVNULL,
                 env=_environment(self._token),
@@ -297,5 +302,3 @@ def kill(process: Process) -> None:
 async def _reap(process: Process) -> None:
     kill(process)
     await process.wait()
-
-

@@ -91,6 +91,12 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGINT, self.stop, "SIGINT")
         loop.add_signal_handler(signal.SIGHUP, self._reload_on_signal)
         self._act("start", f"uid {os.geteuid()}", f"version {__version__}, configuration {self._path}")
+        for mark in self._markers.list():
+            self._act(
+                "freeze",
+                str(mark["by"]),
+                f"in force at start: {mark['scope']} {mark['name']}: {mark['reason']}",
+            )
         self._bind(self._config)
         admin = self._start_admin()
         code = 0
@@ -123,12 +129,17 @@ class Supervisor:
         await asyncio.wait({resolved, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if generation.ended.is_set():
-            log.error("the signing process ended while it started; the signer ends", extra={"pid": generation.pid})
+            log.error(
+                "the signing process ended while it started; the signer ends", extra={"pid": generation.pid}
+            )
             return 1
         if self._hopeless(generation):
             log.error(
                 "no block key can be used; the signer ends",
-                extra={"reason": self._failure, "remedy": "see the quarantined keys above; `signer-hsm audit` helps"},
+                extra={
+                    "reason": self._failure,
+                    "remedy": "see the quarantined keys above; `signer-hsm audit` helps",
+                },
             )
             return 1
         log.info("serving", extra={"generation": generation.number, "version": __version__})
@@ -145,7 +156,9 @@ class Supervisor:
     async def _start_generation(self, config: Config) -> Generation:
         self._number += 1
         generation = Generation(self._number, config, self._decision, self._token_changed)
-        await generation.start([self._bound[listener.address] for listener in selection.signing_listeners(config)])
+        await generation.start(
+            [self._bound[listener.address] for listener in selection.signing_listeners(config)]
+        )
         return generation
 
     def _generations(self) -> list[Generation]:
@@ -239,7 +252,9 @@ class Supervisor:
             if reason is not None:
                 key.update(state="frozen", reason=reason)
             key["signatures"], key["last_signature_at"] = self._signed.get(key["public_key"], (0, None))
-        usable = {key["node"] for key in keys if key["role"] == "block" and key["state"] in ("active", "frozen")}
+        usable = {
+            key["node"] for key in keys if key["role"] == "block" and key["state"] in ("active", "frozen")
+        }
         listening = generation is not None and generation.listening.is_set()
         ready = listening and inner is not None and set(self._config.nodes) <= usable
         return {
@@ -302,10 +317,14 @@ class Supervisor:
         """Return the name under which `scope` is frozen.
 
         Raises:
-            AdminError: there is no such node or key.
+            AdminError: there is no such node or key, and no marker of that name.
         """
         if scope == "all":
             return ""
+        if any(mark["scope"] == scope and mark["name"] == name for mark in self._markers.list()):
+            return (
+                name  # of a node or key that has left the configuration since: it must be possible to end it
+            )
         if scope == "node":
             if name not in self._config.nodes:
                 raise AdminError(f"there is no node {name!r}; nodes: {', '.join(self._config.nodes)}")
@@ -322,14 +341,13 @@ class Supervisor:
         """Freeze: marker on disk, then every signing process confirms or dies, then this returns.
 
         Raises:
-            AdminError: the marker cannot be written. Nothing is frozen then.
+            OSError: the marker cannot be written. Nothing is frozen then.
         """
-        try:
-            self._markers.set(scope, name, by, reason)
-        except OSError as error:
-            raise AdminError(f"the freeze marker cannot be written: {error.strerror}") from None
+        self._markers.set(scope, name, by, reason)
         generations = self._generations()
-        answers = await asyncio.gather(*(generation.acknowledge_freeze(_FREEZE_S) for generation in generations))
+        answers = await asyncio.gather(
+            *(generation.acknowledge_freeze(_FREEZE_S) for generation in generations)
+        )
         for generation, confirmed in zip(generations, answers, strict=True):
             if not confirmed and not generation.ended.is_set():
                 log.error("signing process did not confirm the freeze; killed", extra={"pid": generation.pid})
@@ -361,7 +379,8 @@ class Supervisor:
         """
         keeper = self._current.keepers.get(token) if self._current else None
         if keeper is None:
-            raise AdminError(f"token {token!r} is not opened by this process; tokens: {', '.join(selection.block_tokens(self._config))}")
+            known = ", ".join(selection.block_tokens(self._config))
+            raise AdminError(f"token {token!r} is not opened by the signing process; tokens: {known}")
         keeper.retry()
         self._act("token-retry", by, f"token {token}")
 
@@ -394,7 +413,9 @@ class Supervisor:
             if config.state_dir != self._config.state_dir:
                 raise ConfigError(f"{self._path}: state_dir: cannot change while the signer runs; restart it")
             if config.admin_socket != self._config.admin_socket:
-                raise ConfigError(f"{self._path}: the admin socket cannot change while the signer runs; restart it")
+                raise ConfigError(
+                    f"{self._path}: the admin socket cannot change while the signer runs; restart it"
+                )
             bound = set(self._bound)
             try:
                 self._bind(config)
@@ -436,7 +457,9 @@ class Supervisor:
         recent = {name for name, (_, at) in self._signed.items() if at > since} & works
         lost = sorted(name for name in recent if replacement.states.get(name) != "active")
         if lost:
-            why = "; ".join(f"{name}: {replacement.reasons.get(name, 'not in the new configuration')}" for name in lost)
+            why = "; ".join(
+                f"{name}: {replacement.reasons.get(name, 'not in the new configuration')}" for name in lost
+            )
             raise AdminError(f"the new configuration would lose a key that signed in the last hour: {why}")
 
     def _hand_over(self, config: Config, replacement: Generation) -> None:
@@ -472,7 +495,9 @@ def _lock(state_dir: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(descriptor)
-        raise ConfigError(f"state_dir {state_dir}: another signer runs on it; `signer stop` ends it") from None
+        raise ConfigError(
+            f"state_dir {state_dir}: another signer runs on it; `signer stop` ends it"
+        ) from None
     return descriptor
 
 

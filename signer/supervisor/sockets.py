@@ -110,4 +110,6 @@ def _gid(listener: Listener) -> int:
     try:
         return grp.getgrnam(listener.group).gr_gid
     except KeyError:
-        raise ConfigError(f"listener {listener.address}: group: there is no group {listener.group!r}") from None
+        raise ConfigError(
+            f"listener {listener.address}: group: there is no group {listener.group!r}"
+        ) from None

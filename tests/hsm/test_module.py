@@ -35,7 +35,7 @@ def test_a_token_is_found_by_each_attribute_it_tells(module: Module, uri: TokenU
 def test_an_absent_token_is_said_with_what_is_there(module: Module, uri: TokenUri) -> None:
     """A wrong label is seen at a glance."""
     with pytest.raises(TokenAbsentError, match=r"token=other.*'primary'"):
-        module.find_token(replace(uri, token="other"))  # noqa: S106  # a label
+        module.find_token(replace(uri, token="other"))  # a label
 
 
 def test_two_tokens_of_one_label_are_refused_until_the_serial_is_given(module: Module, uri: TokenUri) -> None:
@@ -44,7 +44,7 @@ def test_two_tokens_of_one_label_are_refused_until_the_serial_is_given(module: M
         free = next(slot for slot in module.slots() if not slot.get_token().label)
         module.init_token(free, Pin("12345678"), "twin")
         module.reinitialize()
-    twins = replace(uri, token="twin")  # noqa: S106  # a label
+    twins = replace(uri, token="twin")  # a label
 
     with pytest.raises(TokenAmbiguousError, match=r"2 tokens.*serial=NUMBER") as caught:
         module.find_token(twins)
@@ -62,7 +62,7 @@ def test_a_token_without_a_user_pin_is_refused(module: Module, uri: TokenUri) ->
     module.init_token(free, Pin("12345678"), "half")
     module.reinitialize()
 
-    token = module.find_token(replace(uri, token="half"))  # noqa: S106  # a label
+    token = module.find_token(replace(uri, token="half"))  # a label
 
     with pytest.raises(PinRefusedError, match="CKR_USER_PIN_NOT_INITIALIZED"):
         module.open_session(token, Pin("12345678"))

@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import socket
 import sys
 import tempfile
 import threading
@@ -39,14 +40,14 @@ class KeyLine:
     """A [[keys]] table. `label` of a block key is `r1-1`, `r1-2` or `k1-1`; each token has them all."""
 
     public_key: str
-    token: str
+    store: str  # the name of its token
     label: str
     role: str = "block"
 
     @property
     def node(self) -> str | None:
         """The node of a block key has its token's name here."""
-        return self.token if self.role == "block" else None
+        return self.store if self.role == "block" else None
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ class Site:
 
     def key(self, label: str, node: str = "primary") -> str:
         """Return the public key of a configured key."""
-        return next(key.public_key for key in self.keys if (key.token, key.label) == (node, label))
+        return next(key.public_key for key in self.keys if (key.store, key.label) == (node, label))
 
     def adopt(self, label: str, curve: str, point: str, node: str = "primary") -> str:
         """Configure another block key of a token, known by its label; return the label."""
@@ -180,7 +181,7 @@ class Site:
         lines += ["[[listeners]]", 'kind = "admin"', 'unix = "run/admin/admin.sock"', *self.listeners]
         for key in self.keys:
             lines += ["[[keys]]", f'public_key = "{key.public_key}"', f'role = "{key.role}"']
-            lines += [f'token = "{key.token}"', f'label = "{key.label}"']
+            lines += [f'token = "{key.store}"', f'label = "{key.label}"']
             lines += [f'node = "{key.node}"'] if key.node else []
         return "\n".join([*lines, *self.tables, ""])
 
@@ -277,7 +278,7 @@ class Site:
         """Return a node listener's address."""
         if via == "tcp":
             return Address(port=self.ports[node])
-        return Address(unix=self.folder / f"run/{node}/sign.sock")
+        return _UnixAddress(unix=self.folder / f"run/{node}/sign.sock")
 
     def ask(self, key: str, *, node: str = "primary", via: str = "unix", digest: str | None = None) -> Reply:
         """Ask a node's listener for a signature."""
@@ -318,15 +319,31 @@ class Site:
         yield from (Path("/proc") / str(pid) for pid in sorted(found))
 
 
+class _UnixAddress(Address):
+    """Closes what it could not connect: clients of a signer that stops do that thousands of times."""
+
+    def connect(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(_ADMIN_S)
+        try:
+            connection.connect(str(self.unix))
+        except OSError:
+            connection.close()
+            raise
+        return connection
+
+
 class Load:
     """Clients that ask one after the other, without pause, until the end of the block.
 
     Args:
         site: the signer.
         asks: label, node and listener kind of each client.
+        first: answers, well or not, to wait for when the block begins.
     """
 
-    def __init__(self, site: Site, *asks: tuple[str, str, str]) -> None:
+    def __init__(self, site: Site, *asks: tuple[str, str, str], first: int = 20) -> None:
+        self._first = first
         self.signed = 0
         self.failed: list[str] = []
         self._site = site
@@ -337,7 +354,7 @@ class Load:
     def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
-        self.wait_for_more()
+        self.wait_for_more(self._first)
         return self
 
     def __exit__(self, *_: object) -> None:
