@@ -1,0 +1,70 @@
+"""Real nodeos that produces with the signer's keys, at its default timeout: every request must become a block."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rig.nodeos import Genesis, Nodeos
+from rig.production import SLOT, judge
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rig.keypair import Curve
+    from rig.signer_process import Way
+    from rig.tools import Tools
+
+    from bench.servers import Signer
+
+#: Failures that are kept in words.
+_MAX_FAILURES = 10
+#: Blocks before the last wanted one from which on the log is read.
+_MARGIN_BLOCKS = 3
+
+
+@dataclass(frozen=True)
+class Production:
+    """What a run showed.
+
+    Attributes:
+        blocks: that nodeos produced.
+        requests: that the signer decided on.
+        failed: requests that did not become a block.
+        failures: everything that speaks against the signer, in words: nodeos' complaints and missed slots too.
+    """
+
+    blocks: int
+    requests: int
+    failed: int
+    failures: tuple[str, ...]
+
+
+def produce(tools: Tools, folder: Path, signer: Signer, *, curve: Curve, way: Way, blocks: int) -> Production:
+    """Produce at least `blocks` blocks as the only producer of a new chain."""
+    before = signer.requests()
+    with Nodeos(
+        tools,
+        folder,
+        Genesis.now(signer.setup.keys[curve]),
+        producers=["eosio"],
+        providers=[signer.setup.provider(curve, way)],
+    ) as node:
+        # Looking for blocks reads the whole log. That is left until they must be there: it would cost nodeos time.
+        _let(node, (blocks - _MARGIN_BLOCKS) * SLOT.total_seconds())
+        node.wait_for_blocks(blocks)
+        node.stop()
+        made = len(node.produced())
+        # Decisions are counted behind the answer.
+        signer.wait_for(lambda: signer.requests() - before >= made, f"{made} requests counted", timeout_s=5.0)
+        requests = signer.requests() - before
+        verdict = judge(node, "eosio", requests)
+    failures = tuple(failure[:300] for failure in verdict.failures[:_MAX_FAILURES])
+    return Production(verdict.blocks, requests, requests - verdict.blocks, failures)
+
+
+def _let(node: Nodeos, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and node.exit_code is None:
+        time.sleep(1.0)
