@@ -9,6 +9,7 @@
  *                hang           never come back
  *                deterministic  the same key and digest give the same signature, in every process
  *              No file: as "0 1 ok".
+ *              A fourth word, "once", lets only the process that removes the file SHIM_TRIGGER do it.
  * SHIM_COUNT   path of a file that gets the line "login RESULT" for each C_Login.
  * SHIM_CACHE   folder in which `deterministic` keeps its signatures.
  *
@@ -57,20 +58,31 @@ static void pause_ms(double ms) {
     }
 }
 
-static void read_control(double *delay_ms, unsigned long *every, char action[32]) {
-    *delay_ms = 0;
-    *every = 1;
-    strcpy(action, "ok");
+struct control {
+    double delay_ms;
+    unsigned long every;
+    char action[32];
+    char limit[32];
+};
+
+static struct control read_control(void) {
+    static const struct control nothing = {0, 1, "ok", ""};
+    struct control control = nothing;
     const char *path = getenv("SHIM_CTL");
     FILE *file = path ? fopen(path, "re") : NULL;
     if (file == NULL)
-        return;
-    if (fscanf(file, "%lf %lu %31s", delay_ms, every, action) != 3 || *every == 0) {
-        *delay_ms = 0;
-        *every = 1;
-        strcpy(action, "ok");
-    }
+        return nothing;
+    int found = fscanf(file, "%lf %lu %31s %31s", &control.delay_ms, &control.every, control.action, control.limit);
     fclose(file);
+    return found < 3 || control.every == 0 ? nothing : control;
+}
+
+/* Whether this signature is one to act at. */
+static int is_due(const struct control *control) {
+    const char *trigger = getenv("SHIM_TRIGGER");
+    if (++signatures % control->every != 0)
+        return 0;
+    return strcmp(control->limit, "once") != 0 || (trigger != NULL && unlink(trigger) == 0);
 }
 
 static rv_t login(ulong_t session, ulong_t user, unsigned char *pin, ulong_t length) {
@@ -119,13 +131,11 @@ static rv_t sign(ulong_t session, unsigned char *data, ulong_t length, unsigned 
     sign_t real_sign = (sign_t)real->functions[SIGN];
     if (out == NULL)
         return real_sign(session, data, length, out, out_length);
-    double delay_ms;
-    unsigned long every;
-    char action[32];
-    read_control(&delay_ms, &every, action);
-    if (delay_ms > 0)
-        pause_ms(delay_ms);
-    if (++signatures % every != 0)
+    struct control control = read_control();
+    const char *action = control.action;
+    if (control.delay_ms > 0)
+        pause_ms(control.delay_ms);
+    if (!is_due(&control))
         return real_sign(session, data, length, out, out_length);
     if (strcmp(action, "segv") == 0) {
         raise(SIGSEGV);

@@ -44,20 +44,26 @@ class Shim:
         return {
             "SHIM_MODULE": self.module,
             "SHIM_CTL": str(self._control),
+            "SHIM_TRIGGER": str(self._trigger),
             "SHIM_COUNT": str(self._logins),
             "SHIM_CACHE": str(self.folder),
         }
 
-    def tell(self, action: str = "ok", *, every: int = 1, delay_ms: float = 0) -> None:
+    def tell(
+        self, action: str = "ok", *, every: int = 1, delay_ms: float = 0, once: bool = False
+    ) -> None:
         """Change what happens from the next signature on.
 
         Args:
             action: `ok`, a CKR code as `0x30`, `segv`, `abort`, `hang` or `deterministic`.
             every: do it at each such signature of a process.
             delay_ms: ms that each signature takes longer.
+            once: only the first process that comes to it does it.
         """
+        if once:
+            self._trigger.touch()
         new = self._control.with_suffix(".new")
-        new.write_text(f"{delay_ms} {every} {action}\n")
+        new.write_text(f"{delay_ms} {every} {action} {'once' if once else ''}\n")
         new.replace(self._control)  # a reader sees the old line or the new one
 
     def logins(self) -> list[int]:
@@ -69,6 +75,10 @@ class Shim:
     @property
     def _control(self) -> Path:
         return self.folder / "control"
+
+    @property
+    def _trigger(self) -> Path:
+        return self.folder / "trigger"
 
     @property
     def _logins(self) -> Path:

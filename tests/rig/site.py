@@ -285,7 +285,7 @@ class Site:
         address = self.address(node, via)
         body = json.dumps([digest or secrets.token_hex(32), key]).encode()
         target = "/" if via == "unix" else "/v1/wallet/sign_digest"
-        return exchange(address, request(target, host="signer", body=body))
+        return exchange(address, request(target, host=address.host, body=body))
 
     def sign(self, label: str, *, node: str = "primary", via: str = "unix") -> Signature:
         """Sign a new digest, and return the signature after it was recovered."""

@@ -106,7 +106,7 @@ def test_a_key_that_can_be_taken_out_of_the_token_refuses_and_says_why(site: Sit
 
 def test_a_key_of_another_curve_than_configured_refuses_and_says_why(site: Site) -> None:
     for index, key in enumerate(site.keys):
-        if key.token == "primary" and key.label in ("r1-1", "k1-1"):
+        if key.store == "primary" and key.label in ("r1-1", "k1-1"):
             other = "k1-1" if key.label == "r1-1" else "r1-1"
             site.keys[index] = replace(key, label=other)
     site.start()
@@ -119,7 +119,7 @@ def test_a_key_of_another_curve_than_configured_refuses_and_says_why(site: Site)
 def test_a_key_with_another_private_half_refuses_and_says_why(site: Site) -> None:
     labels = {"r1-1": "r1-2", "r1-2": "r1-1"}
     for index, key in enumerate(site.keys):
-        if key.token == "primary":
+        if key.store == "primary":
             site.keys[index] = replace(key, label=labels.get(key.label, key.label))
     site.start()
     _, message = site.refusal("r1-1")
