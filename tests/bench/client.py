@@ -14,6 +14,7 @@ import json
 import os
 import re
 import socket
+import struct
 import sys
 import time
 from dataclasses import asdict, dataclass, field
@@ -22,12 +23,14 @@ from typing import Any, Literal
 Kind = Literal["closed", "steady", "rounds"]
 
 #: s. Long, so that what nodeos would give up is still measured.
-_TIMEOUT_S = 5.0
+_TIMEOUT_S = 5
+#: struct timeval, for SO_RCVTIMEO and SO_SNDTIMEO (socket(7)).
+_TIMEVAL = struct.pack("@ll", _TIMEOUT_S, 0)
 _CREATED = b"201"
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CLOSE = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 _HEAD_END = b"\r\n\r\n"
-#: ns. Distinct reasons of failures that are kept as text.
+#: Failures that are kept in words.
 _MAX_REASONS = 5
 _SAY_EVERY_S = 10.0
 
@@ -50,16 +53,17 @@ class Side:
     target: str
     key: str
 
-    def connect(self) -> socket.socket:
-        """Return a connected socket."""
-        if self.unix:
-            connection = socket.socket(socket.AF_UNIX)
-            connection.settimeout(_TIMEOUT_S)
-            connection.connect(self.unix)
-            return connection
-        connection = socket.create_connection(("127.0.0.1", self.port), _TIMEOUT_S)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return connection
+    @property
+    def address(self) -> str | tuple[str, int]:
+        """What `socket.connect` takes."""
+        return self.unix or ("127.0.0.1", self.port)
+
+    def socket(self) -> socket.socket:
+        """Return a socket that is not connected. The kernel keeps its time: Python would poll before each call."""
+        new = socket.socket(socket.AF_UNIX if self.unix else socket.AF_INET)
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            new.setsockopt(socket.SOL_SOCKET, option, _TIMEVAL)
+        return new
 
     def request(self) -> bytes:
         """Return a request for a random digest, with the headers of nodeos (http_client.cpp:260-283)."""
@@ -122,34 +126,46 @@ class Asker:
     def __init__(self, side: Side) -> None:
         self.side = side
         self.samples = Samples()
-        self._connection: socket.socket | None = None
+        self._address = side.address
+        self._socket = side.socket()
+        self._connected = False
 
     def ask(self, request: bytes) -> None:
         """Ask once and take the time."""
         samples = self.samples
-        samples.fresh += self._connection is None
+        samples.fresh += not self._connected
         began = time.perf_counter_ns()
         try:
-            connection = self._connection = self._connection or self.side.connect()
-            connection.sendall(request)
-            head, body = _receive(connection)
+            if not self._connected:
+                self._socket.connect(self._address)
+                self._connected = True
+            self._socket.sendall(request)
+            head, body = _receive(self._socket)
             ended = time.perf_counter_ns()
+        except BlockingIOError:
+            ended = time.perf_counter_ns()
+            samples.fail(f"no answer within {_TIMEOUT_S} s")
+            self._renew()
         except OSError as error:
             ended = time.perf_counter_ns()
             samples.fail(f"{type(error).__name__}: {error}")
-            self.close()
+            self._renew()
         else:
             if head[9:12] != _CREATED or not body.startswith(b'"SIG_'):
                 samples.fail(f"{head[9:12].decode()} {body[:400].decode(errors='replace')}")
             if _CLOSE.search(head):
-                self.close()
+                self._renew()
         samples.ns.append(ended - began)
+
+    def _renew(self) -> None:
+        """Drop the connection, and have the next socket at hand: to make it is Python's time, not nodeos'."""
+        self._socket.close()
+        self._socket = self.side.socket()
+        self._connected = False
 
     def close(self) -> None:
         """Drop the connection."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._socket.close()
 
 
 def _receive(connection: socket.socket) -> tuple[bytes, bytes]:
@@ -217,6 +233,7 @@ def measure(sides: list[Side], mode: Mode) -> list[Samples]:
                 _paced(askers[turn:] + askers[:turn], mode, mode.batch, progress)
     finally:
         gc.enable()
+        gc.unfreeze()
         for asker in askers:
             asker.close()
     return [asker.samples for asker in askers]

@@ -18,7 +18,6 @@ from bench.client import Mode, Samples
 from bench.production import produce
 from bench.servers import Reference, Setup, Signer
 from bench.summary import LIMIT_NS, summarise
-from hsm.softhsm import CONFIG_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 SLOW_OPERATION_MS: Final = 5.0
 _SLOW_LANES: Final = 4
 _SLOW_TIMEOUT_MS: Final = 50
+_SLOW_OPERATIONS: Final = 50
 #: s. What a start leaves to be done (audit file, first probes) is over by then.
 _SETTLE_S: Final = 3.0
 _PERIOD_S: Final = 0.45
@@ -237,12 +237,16 @@ class Bench:
 
     def _floor(self, setup: Setup) -> None:
         for curve in self.curves:
-            for mode in (Mode("closed", self.plan.floor_closed), Mode("steady", self.plan.floor_steady)):
-                if mode.count == 0:
-                    continue
-                key = setup.tokens[curve]
-                shown = _child("bench.floor", {"key": asdict(key), "mode": asdict(mode)}, setup)
-                self._add(f"C_Sign {curve} module", mode.kind, Samples(**shown))
+            self._sign(setup, curve, Mode("closed", self.plan.floor_closed))
+            self._sign(setup, curve, Mode("steady", self.plan.floor_steady))
+
+    def _sign(
+        self, setup: Setup, curve: Curve, mode: Mode, *, note: str = "", limit_ns: int = LIMIT_NS
+    ) -> None:
+        if mode.count:
+            plan = {"key": asdict(setup.tokens[curve]), "mode": asdict(mode)}
+            samples = Samples(**_child("bench.floor", plan, setup))
+            self._add(f"C_Sign {curve} module", mode.kind, samples, note=note, limit_ns=limit_ns)
 
     def _nodeos(self, setup: Setup) -> None:
         for way in self.ways:
@@ -256,9 +260,11 @@ class Bench:
         setup = servers.set_up_slow(
             self.folder / "h", lanes=_SLOW_LANES, delay_ms=SLOW_OPERATION_MS, timeout_ms=_SLOW_TIMEOUT_MS
         )
+        # What an operation really takes: the delay, and what SoftHSM needs itself.
+        limit_ns = _SLOW_TIMEOUT_MS * 1_000_000
+        self._sign(setup, "k1", Mode("closed", _SLOW_OPERATIONS), note="slow module", limit_ns=limit_ns)
         with Signer(setup) as signer:
             self._roots = {"signer": signer.pid}
-            limit_ns = _SLOW_TIMEOUT_MS * 1_000_000
             sides = [setup.side("k1", self.ways[0])]
             self._ask(sides, "closed", self.plan.slow_closed, note="slow module", limit_ns=limit_ns)
             self._ask(sides, "steady", self.plan.slow_steady, note="slow module", limit_ns=limit_ns)
@@ -322,7 +328,7 @@ def _child(module: str, plan: dict[str, Any], setup: Setup | None = None) -> Any
     """
     environment = dict(os.environ)
     if setup is not None:
-        environment[CONFIG_VARIABLE] = str(setup.softhsm)
+        environment |= setup.environment
     done = subprocess.run(
         # With this process gone it would ask for an hour, and nobody would answer.
         ["setpriv", "--pdeathsig", "KILL", "--", sys.executable, "-P", "-m", module],

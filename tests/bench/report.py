@@ -124,10 +124,15 @@ def _production(runs: Sequence[Row]) -> Iterator[str]:
 
 
 def _slow(rows: Sequence[Row]) -> Iterator[str]:
-    for row in rows:
-        if row["note"] == "slow module":
-            p50, p99 = row["p50"] / SLOW_OPERATION_MS, row["p99"] / SLOW_OPERATION_MS
-            yield f"slow module, {row['mode']}: p50 {p50:.2f}, p99 {p99:.2f} operations of {SLOW_OPERATION_MS:g} ms"
+    slow = [row for row in rows if row["note"] == "slow module"]
+    real = next((row["p50"] for row in slow if row["who"] == "C_Sign"), SLOW_OPERATION_MS)
+    for row in slow:
+        if row["who"] == "signer":
+            for unit, of in ((SLOW_OPERATION_MS, "as configured"), (real, "as measured")):
+                p50, p99 = row["p50"] / unit, row["p99"] / unit
+                yield (
+                    f"slow module, {row['mode']}: p50 {p50:.2f}, p99 {p99:.2f} operations of {unit:.2f} ms, {of}"
+                )
 
 
 # -- figures ---------------------------------------------------------------------------------------------
@@ -224,7 +229,7 @@ def _limits(cost: Row) -> Iterator[Figure]:
 
 def _operations(rows: Sequence[Row]) -> Iterator[Figure]:
     for row in rows:
-        if row["note"] == "slow module":
+        if row["note"] == "slow module" and row["who"] == "signer":
             p50, p99 = row["p50"] / SLOW_OPERATION_MS, row["p99"] / SLOW_OPERATION_MS
             yield (
                 f"slow module, {row['mode']}: p50 within 1.5 operations, p99 within 3",

@@ -50,7 +50,7 @@ class Setup:
     Attributes:
         keys: curve -> the key as nodeos sends it: K1 as `EOS...`.
         tokens: curve -> the same key in its token.
-        softhsm: what SOFTHSM2_CONF names.
+        environment: what the token's module needs in its environment.
     """
 
     config: Path
@@ -59,7 +59,7 @@ class Setup:
     port: int
     keys: dict[Curve, str]
     tokens: dict[Curve, TokenKey]
-    softhsm: Path
+    environment: dict[str, str]
 
     def side(self, curve: Curve, way: Way) -> Side:
         """Return whom a client asks. On a unix socket current nodeos can only ask for `/`."""
@@ -96,7 +96,7 @@ def set_up(folder: Path) -> Setup:
         port,
         keys,
         tokens,
-        layout.softhsm(_NODE) / "softhsm2.conf",
+        {CONFIG_VARIABLE: str(layout.softhsm(_NODE) / "softhsm2.conf")},
     )
 
 
@@ -158,7 +158,7 @@ label = "block-k1"
 """)
     key = PublicKey.parse(text).fc
     token = TokenKey(uri, str(home.pin_file), "block-k1")
-    return Setup(config, socket, admin, port, {"k1": key}, {"k1": token}, home.configuration)
+    return Setup(config, socket, admin, port, {"k1": key}, {"k1": token}, environment)
 
 
 class Signer(Program):
