@@ -15,6 +15,7 @@ from hsm.race import Ending, Race, Result
 from signer.antelope.keys import Curve, Digest
 from signer.antelope.recovery import Verifier, verifier_for
 from signer.errors import SigningError
+from signer.signing.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,6 +68,8 @@ class TokenRing:
     race: Race
     keys: list[KeyEntry]
     probes: list[KeyEntry] = field(default_factory=list)
+    pace: Pace = field(default_factory=Pace)
+    rehearsed: float = 0.0
 
 
 class Keyring:

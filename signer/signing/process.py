@@ -25,31 +25,22 @@ from signer import channel as channels
 from signer import selection
 from signer.config import Config
 from signer.logs import configure
-from signer.signing import keyring, server
+from signer.signing import keyring, rehearsal, server
 from signer.signing.app import App
-from signer.signing.connection import Call, Listener
+from signer.signing.connection import Listener
 from signer.signing.freeze import FreezeMarkers
 from signer.signing.guard import Guard
 from signer.signing.keyring import Keyring, TokenRing
+from signer.signing.rehearsal import Rehearsals
 from signer.signing.service import NodeTerms, Service
 
 if TYPE_CHECKING:
     from signer.channel import Message
-    from signer.signing.service import Decision
+from signer.signing.service import Decision
 
 log = logging.getLogger("signer.signing")
 
 _SWEEP_S = 0.1
-#: A rehearsal is given this long, in ms.
-_REHEARSAL_MS = 1_000
-#: A token that signed within this time is kept warm, another one lukewarm: one turn in _IDLE_TURNS. In s.
-_ACTIVE_S = 600.0
-_IDLE_TURNS = 5
-#: What nodeos sends (http_client.cpp:269-275), up to the length of the body.
-_REHEARSAL = (
-    b"POST /v1/wallet/sign_digest HTTP/1.1\r\nHost: rehearsal\r\nUser-Agent: Boost.Beast/330\r\n"
-    b"Content-Type: application/json\r\nContent-Length: "
-)
 
 
 class SigningProcess:
@@ -69,20 +60,10 @@ class SigningProcess:
         markers = FreezeMarkers(config.freeze_dir)
         guard = Guard(markers)
         terms = {name: NodeTerms(node.timeout_ms, node.margin_ms) for name, node in config.nodes.items()}
-        terms[""] = NodeTerms(_REHEARSAL_MS, 0)  # probe keys belong to no node
-        limits_of = config.limits
-        self._stage = Listener(
-            "node",
-            "",
-            "rehearsal",
-            None,
-            limits_of.max_connections,
-            limits_of.max_header_bytes,
-            limits_of.max_body_bytes,
-            limits_of.request_timeout_ms / 1000,
-        )
+        terms[""] = NodeTerms(rehearsal.TIMEOUT_MS, 0)  # probe keys belong to no node
         self._service = Service(self._keys, guard, terms, self._record)
         self._server = server.build_gates(App(self._service), self._listeners())
+        self._rehearsals = Rehearsals(config, self._keys, self._service, self._server.rehearse)
 
     # -- parts ---------------------------------------------------------------------------------------
 
@@ -114,7 +95,7 @@ class SigningProcess:
         gc.set_threshold(50_000, 20, 50)
         background = [asyncio.create_task(self._sweep())]
         if self._config.warmth.enabled:
-            background.append(asyncio.create_task(self._keep_warm()))
+            background.append(asyncio.create_task(self._rehearsals.run()))
         waiter = asyncio.create_task(self._listen.wait())
         ender = asyncio.create_task(self._ended.wait())
         await asyncio.wait({waiter, ender}, return_when=asyncio.FIRST_COMPLETED)
@@ -137,37 +118,6 @@ class SigningProcess:
             now_ns = time.monotonic_ns()
             for ring in self._keys.rings.values():
                 ring.race.sweep(now_ns)
-
-    async def _keep_warm(self) -> None:
-        """Now and then let a request of our own take the whole way, so that nothing is cold when nodeos asks.
-
-        Only with probe keys of software tokens, and never while a request is in flight. A token whose keys have not
-        signed for a while is kept lukewarm.
-        """
-        rings = [ring for ring in self._keys.rings.values() if ring.software and self._keys.probe(ring)]
-        interval_s = self._config.warmth.interval_ms / 1000
-        turn = 0
-        while rings:
-            await asyncio.sleep(interval_s)
-            turn += 1
-            since = time.time() - _ACTIVE_S
-            for ring in rings:
-                if turn % _IDLE_TURNS == 0 or any((key.last_signature_at or 0) > since for key in ring.keys):
-                    self._rehearse(ring)
-
-    def _rehearse(self, ring: TokenRing) -> None:
-        entry = self._keys.probe(ring)
-        if entry is None or entry.state != "active" or self._service.in_flight or ring.race.busy:
-            return
-        client, conn = socket.socketpair()
-        with client:
-            conn.setblocking(False)
-            body = b'["%b","%b"]' % (os.urandom(32).hex().encode(), entry.name.encode())
-            client.send(b"%b%d\r\n\r\n%b" % (_REHEARSAL, len(body), body))
-            call = Call(
-                self._stage, "rehearsal", permitted=True, began_ns=time.monotonic_ns(), rehearsal=True
-            )
-            self._server.rehearse(conn, call)
 
     # -- the supervisor ------------------------------------------------------------------------------
 

@@ -149,6 +149,8 @@ class _Request:
         self.digest, self.asked = sign_request.parse(body)
         entry = self.entry = service.guard.check_key(self._find(), self.asked, call)
         self.deadline_ns = call.began_ns + service.terms[entry.node].budget_ns
+        if not call.rehearsal:
+            service.keys.rings[entry.token].pace.observe(call.began_ns / 1e9)
         source = call.listener.address
         service.keys.sign(entry, self.digest, self.deadline_ns, source, self._raced, probe=call.rehearsal)
 
