@@ -114,7 +114,8 @@ class Gate:
         if not data:
             conn.close()
             return
-        match = _FAST.match(data) if self._signer is not None and len(data) < _READ else None
+        short = len(data) < _READ and len(data) <= self._listener.max_header_bytes
+        match = _FAST.match(data) if self._signer is not None and short else None
         if match is None or len(data) - match.end() != int(match["length"]):
             self._hand_to_uvicorn(conn, call, data)
             return

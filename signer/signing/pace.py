@@ -49,6 +49,10 @@ class Pace:
         """
         if self._last is not None and self._beat is not None and self._last + self._beat >= now:
             return self._last + self._beat
-        if self._round_began is not None and self._round is not None and self._round_began + self._round >= now:
+        if (
+            self._round_began is not None
+            and self._round is not None
+            and self._round_began + self._round >= now
+        ):
             return self._round_began + self._round
         return None

@@ -100,5 +100,7 @@ class Rehearsals:
             conn.setblocking(False)
             body = b'["%b","%b"]' % (os.urandom(32).hex().encode(), entry.name.encode())
             client.send(b"%b%d\r\n\r\n%b" % (_HEAD, len(body), body))
-            call = Call(self._listener, "rehearsal", permitted=True, began_ns=time.monotonic_ns(), rehearsal=True)
+            call = Call(
+                self._listener, "rehearsal", permitted=True, began_ns=time.monotonic_ns(), rehearsal=True
+            )
             self._perform(conn, call)

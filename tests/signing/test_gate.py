@@ -1,0 +1,237 @@
+"""The laws of the gate: nodeos' request takes the short way, everything else the long one, and both answer alike."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from signer.signing.connection import Call, Listener
+from signer.signing.server import build_gates
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+_BODY = b'["%b","EOS"]' % (b"ab" * 32)
+_PATIENCE_S = 10.0
+
+
+class _App:
+    """Answers on either way and notes which one a request took."""
+
+    def __init__(self) -> None:
+        self.fast: list[bytes] = []
+        self.slow: list[tuple[bytes, bytes]] = []
+        self.calls: list[Call] = []
+
+    def sign_fast(self, call: Call, body: bytes, answer: Callable[[bytes], None]) -> None:
+        self.calls.append(call)
+        self.fast.append(body)
+        answer(b"HTTP/1.1 201 Created\r\ncontent-length: 4\r\nconnection: close\r\n\r\nfast")
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI's types
+        body = b""
+        while True:
+            message = await receive()
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        self.slow.append((scope["extensions"]["target"], body))
+        headers = [(b"content-length", b"4"), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"slow"})
+
+
+def _listener(*, kind: str = "node", hosts: frozenset[str] | None = None, most: int = 8) -> Listener:
+    return Listener(
+        kind=kind,
+        node="primary",
+        address="test",
+        peers=None,
+        max_connections=most,
+        max_header_bytes=2048,
+        max_body_bytes=1024,
+        request_timeout_s=0.5,
+        hosts=hosts,
+    )
+
+
+async def _with_gate(listener: Listener, use: Callable[[_App, tuple[str, int]], Awaitable[None]]) -> _App:
+    app = _App()
+    sock = socket.create_server(("127.0.0.1", 0))
+    sock.setblocking(False)
+    address: tuple[str, int] = sock.getsockname()
+    server = build_gates(app, [listener])  # type: ignore[arg-type]  # App's two ways in are all it needs
+    serving = asyncio.create_task(server.serve(sockets=[sock]))
+    try:
+        await asyncio.wait_for(use(app, address), _PATIENCE_S)
+    finally:
+        server.should_exit = True
+        await asyncio.wait_for(serving, _PATIENCE_S)
+    return app
+
+
+async def _exchange(address: tuple[str, int], *pieces: bytes) -> bytes:
+    """Send the pieces one by one, each in a packet of its own, and read to the end."""
+    reader, writer = await asyncio.open_connection(*address)
+    for number, piece in enumerate(pieces):
+        if number:
+            await asyncio.sleep(
+                0
+            )  # a turn of the loop, so that the gate sees the piece before the next one comes
+        writer.write(piece)
+        await writer.drain()
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+def _request(
+    *, line: bytes = b"POST /v1/wallet/sign_digest HTTP/1.1", headers: bytes = b"", body: bytes = _BODY
+) -> bytes:
+    return b"%b\r\nHost: 127.0.0.1:1\r\n%bContent-Length: %d\r\n\r\n%b" % (line, headers, len(body), body)
+
+
+def _ask(listener: Listener, *pieces: bytes) -> tuple[_App, bytes]:
+    answers: list[bytes] = []
+
+    async def use(_app: _App, address: tuple[str, int]) -> None:
+        answers.append(await _exchange(address, *pieces))
+
+    app = asyncio.run(_with_gate(listener, use))
+    return app, answers[0]
+
+
+def test_a_request_in_one_piece_takes_the_short_way() -> None:
+    beast = b"User-Agent: Boost.Beast/330\r\nContent-Type: application/json\r\n"
+
+    app, answer = _ask(_listener(), _request(headers=beast))
+
+    assert answer.endswith(b"fast")
+    assert app.fast == [_BODY]
+    assert app.calls[0].caller.startswith("127.0.0.1:")
+    assert not app.calls[0].rehearsal
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        pytest.param(_request(line=b"GET /v1/wallet/sign_digest HTTP/1.1"), id="another method"),
+        pytest.param(_request(line=b"POST /v1/wallet/sign_digest? HTTP/1.1"), id="a query"),
+        pytest.param(_request(line=b"POST /v1/wallet/Sign_Digest HTTP/1.1"), id="capitals in the path"),
+        pytest.param(_request(line=b"POST /v1/wallet/sign_digest HTTP/1.0"), id="HTTP 1.0"),
+        pytest.param(_request(line=b"POST / HTTP/1.1"), id="the root on TCP"),
+        pytest.param(_request(headers=b"Expect: 100-continue\r\n"), id="expect"),
+        pytest.param(_request(headers=b"X: " + b"a" * 2100 + b"\r\n"), id="long header"),
+    ],
+)
+def test_what_nodeos_does_not_send_takes_the_long_way(request_bytes: bytes) -> None:
+    app, answer = _ask(_listener(), request_bytes)
+
+    assert app.fast == []
+    assert answer.endswith(b"slow") or b"413" in answer
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param(b"Content-Length: 3\r\n", id="two lengths"),
+        pytest.param(b"Transfer-Encoding: chunked\r\n", id="length and chunks"),
+        pytest.param(b"Host: other\r\n", id="two hosts"),
+        pytest.param(b" folded\r\n", id="folded line"),
+        pytest.param(b"Bad Name: x\r\n", id="space in a name"),
+        pytest.param(b"X: a\nY: b\r\n", id="bare line feed"),
+    ],
+)
+def test_tricks_with_headers_never_take_the_short_way(headers: bytes) -> None:
+    app, _ = _ask(_listener(), _request(headers=headers))
+
+    assert app.fast == []
+
+
+@pytest.mark.parametrize("cut", [1, 40, 90, len(_request()) - 1])
+def test_a_request_in_pieces_is_answered_once(cut: int) -> None:
+    whole = _request()
+
+    app, answer = _ask(_listener(), whole[:cut], whole[cut:])
+
+    assert answer.count(b"HTTP/1.1") == 1
+    assert len(app.fast) + len(app.slow) == 1
+    assert (app.fast or [app.slow[0][1]]) == [_BODY]
+
+
+def test_two_requests_in_one_piece_never_take_the_short_way() -> None:
+    app, answer = _ask(_listener(), _request() + _request())
+
+    assert app.fast == []
+    assert answer.count(b"HTTP/1.1") == 1  # the first answer closes the connection
+
+
+def test_another_hosts_name_takes_the_long_way_where_it_is_refused() -> None:
+    app, _ = _ask(_listener(hosts=frozenset({"localhost"})), _request())
+
+    assert app.fast == []
+
+
+def test_a_wallet_listener_has_no_short_way() -> None:
+    app, answer = _ask(_listener(kind="wallet"), _request())
+
+    assert app.fast == []
+    assert answer.endswith(b"slow")
+
+
+def test_garbage_gets_keosds_envelope() -> None:
+    _, answer = _ask(_listener(), b"\x16\x03\x01 garbage \r\n\r\n")
+
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400")
+    assert json.loads(body)["error"]["code"] == 3200006
+
+
+def test_a_client_that_says_nothing_is_let_go() -> None:
+    async def use(_app: _App, address: tuple[str, int]) -> None:
+        reader, writer = await asyncio.open_connection(*address)
+        assert await reader.read() == b""
+        writer.close()
+
+    asyncio.run(_with_gate(_listener(), use))
+
+
+def test_silent_clients_make_place_for_one_that_speaks() -> None:
+    async def use(app: _App, address: tuple[str, int]) -> None:
+        silent = [await asyncio.open_connection(*address) for _ in range(20)]
+        assert (await _exchange(address, _request())).endswith(b"fast")
+        assert len(app.fast) == 1
+        assert await silent[0][0].read() == b""  # the oldest made place
+        for _, writer in silent:
+            writer.close()
+
+    asyncio.run(_with_gate(_listener(most=4), use))
+
+
+def test_a_connection_accepted_before_the_end_is_answered() -> None:
+    """A stop loses no accepted connection, also one that has not spoken yet."""
+
+    async def scene() -> None:
+        app = _App()
+        sock = socket.create_server(("127.0.0.1", 0))
+        sock.setblocking(False)
+        address = sock.getsockname()
+        server = build_gates(app, [_listener()])  # type: ignore[arg-type]  # as above
+        server.config.load()
+        server.lifespan = server.config.lifespan_class(server.config)
+        await server.startup([sock])
+        reader, writer = await asyncio.open_connection(*address)
+        while not server.unanswered:
+            await asyncio.sleep(0)  # until the gate has accepted it
+        ending = asyncio.create_task(server.shutdown([sock]))
+        await asyncio.sleep(0)  # a turn of the loop: the end has begun
+        writer.write(_request())
+        assert (await asyncio.wait_for(reader.read(), _PATIENCE_S)).endswith(b"fast")
+        writer.close()
+        await asyncio.wait_for(ending, _PATIENCE_S)
+
+    asyncio.run(scene())

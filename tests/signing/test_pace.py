@@ -1,0 +1,82 @@
+"""The laws of the pace: what repeats is expected, what does not is not."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from signer.signing.pace import Pace
+
+_BEAT = 0.4625
+_ROUND = 126.0
+
+
+def _round(pace: Pace, began: float) -> float:
+    """Ask 12 times, as a producer does; return the time of the last request."""
+    for block in range(12):
+        pace.observe(began + block * _BEAT)
+    return began + 11 * _BEAT
+
+
+def test_nothing_is_expected_before_anything_was_asked() -> None:
+    assert Pace().due(0.0) is None
+
+
+def test_one_request_makes_no_beat() -> None:
+    pace = Pace()
+    pace.observe(10.0)
+
+    assert pace.due(10.0) is None
+
+
+def test_two_requests_make_a_beat() -> None:
+    pace = Pace()
+    pace.observe(10.0)
+    pace.observe(10.0 + _BEAT)
+
+    assert pace.due(10.5) == pytest.approx(10.0 + 2 * _BEAT)
+
+
+def test_a_beat_that_passed_without_a_request_is_not_expected_again() -> None:
+    pace = Pace()
+    last = _round(pace, 100.0)
+
+    assert pace.due(last + 1.1 * _BEAT) is None
+
+
+def test_the_next_round_is_expected_one_round_after_the_last() -> None:
+    pace = Pace()
+    _round(pace, 1000.0)
+    last = _round(pace, 1000.0 + _ROUND)
+
+    assert pace.due(last + 1.0) == pytest.approx(1000.0 + 2 * _ROUND)
+
+
+def test_one_odd_interval_does_not_change_the_beat() -> None:
+    """Leap asks again within the slot when a signature failed."""
+    pace = Pace()
+    last = _round(pace, 100.0)
+    pace.observe(last + 0.02)
+
+    assert pace.due(last + 0.03) == pytest.approx(last + 0.02 + _BEAT)
+
+
+def test_a_new_beat_is_believed_when_it_repeats() -> None:
+    pace = Pace()
+    last = _round(pace, 100.0)
+    for _ in range(3):
+        last += 0.5
+        pace.observe(last)
+
+    assert pace.due(last) == pytest.approx(last + 0.5)
+
+
+@given(st.lists(st.floats(min_value=0.0, max_value=400.0), max_size=60))
+def test_what_is_due_is_never_in_the_past_nor_further_than_a_round(gaps: list[float]) -> None:
+    pace, now = Pace(), 0.0
+    for gap in gaps:
+        now += gap
+        pace.observe(now)
+        due = pace.due(now)
+        assert due is None or now <= due <= now + 750.0
