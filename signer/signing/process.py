@@ -36,11 +36,15 @@ from signer.signing.service import NodeTerms, Service
 
 if TYPE_CHECKING:
     from signer.channel import Message
-from signer.signing.service import Decision
+    from signer.signing.service import Decision
 
 log = logging.getLogger("signer.signing")
 
 _SWEEP_S = 0.1
+#: Decisions wait this long for company on their way to the audit log, in s: nothing of it runs while nodeos waits. If
+#: this process is killed, what waits is lost.
+_RECORD_S = 0.010
+_RECORD_AT_ONCE = 100
 
 
 class SigningProcess:
@@ -53,6 +57,7 @@ class SigningProcess:
         self._listen = asyncio.Event()
         self._ended = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._decisions: list[Decision] = []
         self._findings: dict[str, dict[int, list[str]]] = {}
         self._checking: set[str] = set()
         limits = Limits(config.lanes.stuck_after_ms, config.lanes.hedge_after_ms)
@@ -106,6 +111,7 @@ class SigningProcess:
             task.cancel()
         for ring in self._keys.rings.values():
             ring.race.close()
+        self._send_decisions()
         self._channel.close()
 
     def _end(self) -> None:
@@ -188,7 +194,16 @@ class SigningProcess:
                     "reason": decision.detail,
                 },
             )
-        self._channel.send({"type": "audit", "entry": decision._asdict()})
+        self._decisions.append(decision)
+        if len(self._decisions) == 1:
+            asyncio.get_running_loop().call_later(_RECORD_S, self._send_decisions)
+
+    def _send_decisions(self) -> None:
+        """Hand the decisions of the last few ms to the supervisor, which writes them."""
+        entries, self._decisions = self._decisions, []
+        for i in range(0, len(entries), _RECORD_AT_ONCE):
+            batch = [entry._asdict() for entry in entries[i : i + _RECORD_AT_ONCE]]
+            self._channel.send({"type": "audit", "entries": batch})
 
     def status(self) -> dict[str, Any]:
         """What `signer status` shows of this process."""

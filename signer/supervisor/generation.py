@@ -193,7 +193,8 @@ class Generation:
         assert not fds  # noqa: S101 - the signing process sends none
         kind = message["type"]
         if kind == "audit":
-            self._on_audit(message["entry"])
+            for entry in message["entries"]:
+                self._on_audit(entry)
         elif kind == "lane-lost":
             self.keepers[message["token"]].lost(message["lane"], message["reason"])
         elif kind == "checked":

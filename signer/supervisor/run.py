@@ -200,10 +200,11 @@ class Supervisor:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _spawn(self, coroutine: Any) -> None:  # noqa: ANN401 - any coroutine
+    def _spawn(self, coroutine: Any) -> asyncio.Task[None]:  # noqa: ANN401 - any coroutine
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     # -- sockets -------------------------------------------------------------------------------------
 
@@ -399,7 +400,7 @@ class Supervisor:
         self._spawn(attempt())
 
     async def reload(self, by: str) -> int:
-        """Start a generation with the configuration on disk, hand over, and let the old one drain.
+        """Start a generation with the configuration on disk, hand over, and wait until the old one has ended.
 
         Returns:
             the new generation's number.
@@ -424,9 +425,12 @@ class Supervisor:
                 for address in set(self._bound) - bound:
                     sockets.release(self._bound.pop(address))
                 raise
-            self._hand_over(config, replacement)
+            draining = self._hand_over(config, replacement)
             self._act("reload", by, f"generation {replacement.number}")
             log.info("reloaded", extra={"generation": replacement.number, "caller": by})
+            if draining is not None:
+                # Whoever took a key out of the configuration may use it elsewhere once this returns.
+                await asyncio.wait({draining})
             return replacement.number
 
     async def _prepare(self, config: Config) -> Generation:
@@ -462,18 +466,20 @@ class Supervisor:
             )
             raise AdminError(f"the new configuration would lose a key that signed in the last hour: {why}")
 
-    def _hand_over(self, config: Config, replacement: Generation) -> None:
+    def _hand_over(self, config: Config, replacement: Generation) -> asyncio.Task[None] | None:
+        """Let `replacement` be the current generation. Returns the draining of the one before."""
         old, self._current, self._preparing = self._current, replacement, None
         wanted = {listener.address for listener in config.listeners}
         for address in set(self._bound) - wanted:
             sockets.release(self._bound.pop(address))
         self._config = config
         self._watch(replacement)
-        if old is not None:
-            self._draining.add(old)
-            self._spawn(self._drain(old))
         if self._only != "signing":
             self._control.start(config, self._control_sockets())
+        if old is None:
+            return None
+        self._draining.add(old)
+        return self._spawn(self._drain(old))
 
     async def _drain(self, old: Generation) -> None:
         await old.drain(_DRAIN_S)

@@ -225,7 +225,7 @@ def test_a_connection_accepted_before_the_end_is_answered() -> None:
         server.lifespan = server.config.lifespan_class(server.config)
         await server.startup([sock])
         reader, writer = await asyncio.open_connection(*address)
-        while not server.unanswered:
+        while not server.unanswered:  # noqa: ASYNC110 - the server tells nobody when it accepts
             await asyncio.sleep(0)  # until the gate has accepted it
         ending = asyncio.create_task(server.shutdown([sock]))
         await asyncio.sleep(0)  # a turn of the loop: the end has begun
