@@ -62,6 +62,7 @@ class Channel:
         self._partial: list[bytes] = []
         self._fds: list[int] = []
         self._open = True
+        self._flushed: asyncio.Future[None] | None = None
         self._loop.add_reader(sock.fileno(), self._readable)
 
     @property
@@ -81,6 +82,12 @@ class Channel:
         if len(self._unsent) == len(packets):
             self._flush()
 
+    async def flush(self) -> None:
+        """Wait until the kernel has taken every packet, or the channel is closed."""
+        while self._unsent and self._open:
+            self._flushed = self._loop.create_future()
+            await self._flushed
+
     def close(self) -> None:
         """Close this end. The other side sees the end of the channel; on_closed is not called here."""
         if not self._open:
@@ -91,6 +98,7 @@ class Channel:
         for _, fds in self._unsent:
             _close_all(fds)
         self._unsent.clear()
+        self._wake()
         _close_all(self._fds)
         self._sock.close()
 
@@ -111,6 +119,11 @@ class Channel:
             self._unsent.popleft()
             _close_all(fds)
         self._loop.remove_writer(self._sock.fileno())
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._flushed is not None and not self._flushed.done():
+            self._flushed.set_result(None)
 
     def _readable(self) -> None:
         try:

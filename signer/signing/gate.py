@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 #: nodeos' request has about 350 bytes. What does not come in one read goes to uvicorn.
 _READ = 4096
-#: Connections taken in one turn of the loop, so that a storm on one listener leaves turns to the others.
-_ACCEPTS_PER_TURN = 4
 #: A request as nodeos sends it (http_client.cpp:269-275): one length, no transfer coding, nothing to wait for.
 _FAST = re.compile(
     rb"POST (?P<path>/|/v1/wallet/sign_digest) HTTP/1\.1\r\n"
@@ -90,17 +88,15 @@ class Gate:
     # -- one connection ------------------------------------------------------------------------------
 
     def _acceptable(self) -> None:
-        for _ in range(_ACCEPTS_PER_TURN):
-            try:
-                conn, address = self._sock.accept()
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError:
-                return  # the client is gone, or no descriptor is left: the listening queue keeps the rest
-            conn.setblocking(False)
-            call = identify(self._listener, conn, address)
-            call.began_ns = time.monotonic_ns()
-            self._read(conn, call)
+        """Take one connection. The loop calls again while more wait, and other listeners have their turns between."""
+        try:
+            conn, address = self._sock.accept()
+        except OSError:
+            return  # the client is gone, or another process took it, or no descriptor is left: the queue keeps the rest
+        conn.setblocking(False)
+        call = identify(self._listener, conn, address)
+        call.began_ns = time.monotonic_ns()
+        self._read(conn, call)
 
     def _read(self, conn: socket.socket, call: Call) -> None:
         try:

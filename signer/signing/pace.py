@@ -15,6 +15,8 @@ from typing import Final
 _ROUND_GAP_S: Final = 2.0
 #: A repeat is believed when two intervals in a row differ by less than this, in s.
 _TOLERANCE_S: Final = 0.030
+#: Requests that come closer than this keep everything warm themselves, in s.
+_SHORTEST_BEAT_S: Final = 0.1
 #: The longest round that is worth remembering: 125 producers of 12 blocks (eosio.system's max_producers), in s.
 _MAX_ROUND_S: Final = 125 * 6.0
 
@@ -42,12 +44,18 @@ class Pace:
             self._round = at - self._round_began
         self._round_began = at
 
+    @property
+    def last(self) -> float:
+        """When the last request came, in s; long ago if none did."""
+        return self._last if self._last is not None else float("-inf")
+
     def due(self, now: float) -> float | None:
         """Return when the next request is expected, in s, or None if nothing is known.
 
         The beat first: one beat after the last request. When that has passed, the next round.
         """
-        if self._last is not None and self._beat is not None and self._last + self._beat >= now:
+        steady = self._beat is not None and self._beat >= _SHORTEST_BEAT_S
+        if self._last is not None and self._beat is not None and steady and self._last + self._beat >= now:
             return self._last + self._beat
         if (
             self._round_began is not None

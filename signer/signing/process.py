@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import json
 import logging
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("signer.signing")
 
 _SWEEP_S = 0.1
+#: The supervisor is given this long to take the last decisions, in s.
+_FLUSH_S = 5.0
 #: Decisions wait this long for company on their way to the audit log, in s: nothing of it runs while nodeos waits. If
 #: this process is killed, what waits is lost.
 _RECORD_S = 0.010
@@ -112,6 +115,8 @@ class SigningProcess:
         for ring in self._keys.rings.values():
             ring.race.close()
         self._send_decisions()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._channel.flush(), _FLUSH_S)
         self._channel.close()
 
     def _end(self) -> None:

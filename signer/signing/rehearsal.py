@@ -75,7 +75,7 @@ class Rehearsals:
             await asyncio.sleep(min(self._pause(ring, now) for ring in rings))
             now = time.monotonic()
             for ring in rings:
-                if self._is_due(ring, now) or now - ring.rehearsed >= self._idle_s:
+                if self._is_due(ring, now) or now - _warmed(ring) >= self._idle_s:
                     ring.rehearsed = now
                     self._rehearse(ring)
 
@@ -87,7 +87,7 @@ class Rehearsals:
         """Return how long nothing is to be done for `ring`, in s."""
         if self._is_due(ring, now):
             return _STEP_S
-        idle = max(_STEP_S, ring.rehearsed + self._idle_s - now)
+        idle = max(_STEP_S, _warmed(ring) + self._idle_s - now)
         due = ring.pace.due(now)
         return idle if due is None else min(idle, max(_STEP_S, due - _LEAD_S - now))
 
@@ -104,3 +104,8 @@ class Rehearsals:
                 self._listener, "rehearsal", permitted=True, began_ns=time.monotonic_ns(), rehearsal=True
             )
             self._perform(conn, call)
+
+
+def _warmed(ring: TokenRing) -> float:
+    """Return when the token last did anything, in s of the monotonic clock."""
+    return max(ring.rehearsed, ring.pace.last)

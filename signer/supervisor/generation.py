@@ -133,7 +133,8 @@ class Generation:
             self._channel.send({"type": "drain"})
         if self._process:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), timeout_s)
+                # The channel's end and not the process's: by then every decision that it sent was read.
+                await asyncio.wait_for(self.ended.wait(), timeout_s)
         await self.kill()
 
     async def kill(self) -> None:
