@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import re
 import socket
 import time
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 #: nodeos' request has about 350 bytes. What does not come in one read goes to uvicorn.
 _READ = 4096
+#: No descriptor is left: accept again after this long, in s.
+_NO_DESCRIPTOR_S = 0.02
 #: A request as nodeos sends it (http_client.cpp:269-275): one length, no transfer coding, nothing to wait for.
 _FAST = re.compile(
     rb"POST (?P<path>/|/v1/wallet/sign_digest) HTTP/1\.1\r\n"
@@ -67,15 +70,21 @@ class Gate:
         self._tasks: set[asyncio.Task[None]] = set()
         self._unspoken: dict[int, tuple[socket.socket, asyncio.TimerHandle]] = {}
         self.answering = 0
-        self._loop.add_reader(sock.fileno(), self._acceptable)
+        self._closed = False
+        self._open()
 
     @property
     def pending(self) -> int:
         """Connections that are accepted and not answered, outside uvicorn."""
         return len(self._unspoken) + self.answering + len(self._tasks)
 
+    def _open(self) -> None:
+        if not self._closed:
+            self._loop.add_reader(self._sock.fileno(), self._acceptable)
+
     def close(self) -> None:
         """Stop accepting. What was accepted is still answered."""
+        self._closed = True
         self._loop.remove_reader(self._sock.fileno())
 
     async def wait_closed(self) -> None:
@@ -91,8 +100,12 @@ class Gate:
         """Take one connection. The loop calls again while more wait, and other listeners have their turns between."""
         try:
             conn, address = self._sock.accept()
-        except OSError:
-            return  # the client is gone, or another process took it, or no descriptor is left: the queue keeps the rest
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                # The queue keeps who waits; asking again at once would only burn the processor.
+                self._loop.remove_reader(self._sock.fileno())
+                self._loop.call_later(_NO_DESCRIPTOR_S, self._open)
+            return  # or the client is gone, or another process was faster
         conn.setblocking(False)
         call = identify(self._listener, conn, address)
         call.began_ns = time.monotonic_ns()
