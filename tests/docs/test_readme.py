@@ -1,0 +1,139 @@
+"""What the README says is so: its tables match the code, its commands run on a trial."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from rig.trial import REPOSITORY, Trial
+
+from signer.signing import envelope
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_README = (REPOSITORY / "README.md").read_text()
+_BIN = REPOSITORY / ".venv" / "bin"
+_TIMEOUT_S = 60
+
+
+@pytest.fixture(scope="module")
+def trial() -> Iterator[Trial]:
+    """A trial that runs, detached."""
+    with tempfile.TemporaryDirectory(prefix="readme-") as parent:
+        made = Trial(Path(parent) / "trial")
+        try:
+            made.start()
+            yield made
+        finally:
+            made.stop()
+
+
+def _signer(trial: Trial, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [_BIN / "signer", "--config", trial.folder / "signer.toml", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_TIMEOUT_S,
+    )
+
+
+def test_the_table_of_refusals_is_the_signers_own() -> None:
+    rows = {
+        (int(code), rule)
+        for code, rule in re.findall(r"^\| (399\d{4}) \| ([a-z-]*) *\|", _README, re.MULTILINE)
+    }
+
+    own = {(fault.code, rule) for rule, fault in envelope.OWN.items()}
+    assert rows == own | {(envelope.TOO_LARGE.code, "")}
+
+
+def test_the_exit_codes_are_those_of_the_help_text() -> None:
+    stated = set(re.findall(r"^\| (\d) \|", _README, re.MULTILINE))
+
+    help_text = subprocess.run([_BIN / "signer", "--help"], capture_output=True, text=True, check=True).stdout
+    assert stated == set(re.findall(r"^  (\d) ", help_text, re.MULTILINE))
+
+
+_COMMANDS = sorted(
+    {
+        tuple(word for word in shlex.split(command) if re.fullmatch(r"[a-z][a-z-]*", word))
+        for row in re.findall(r"^\| (`signer[^|]*) \|", _README, re.MULTILINE)
+        for command in re.findall(r"`(signer[^`]*)`", row)
+    }
+)
+
+
+@pytest.mark.parametrize("command", _COMMANDS, ids=" ".join)
+def test_every_command_of_the_tables_exists(command: tuple[str, ...]) -> None:
+    result = subprocess.run(
+        [_BIN / command[0], *command[1:], "--help"], capture_output=True, text=True, check=False
+    )
+
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_tables_name_every_command() -> None:
+    help_text = subprocess.run([_BIN / "signer", "--help"], capture_output=True, text=True, check=True).stdout
+    listed = set(re.findall(r"^    ([a-z-]+)(?: |$)", help_text, re.MULTILINE))
+
+    assert listed == {command[1] for command in _COMMANDS if command[0] == "signer"}
+
+
+def test_nodes_config_prints_every_key_and_the_timeout(trial: Trial) -> None:
+    result = _signer(trial, "nodes", "config", "primary")
+
+    keys = [key["public_key"] for key in trial.description()["keys"] if key["node"] == "primary"]
+    assert result.returncode == 0, result.stderr
+    assert all(
+        f"signature-provider = {key}=KEOSD:http://127.0.0.1:{trial.port}" in result.stdout for key in keys
+    )
+    assert "keosd-provider-timeout = 5" in result.stdout
+
+
+def test_the_life_of_a_key(trial: Trial) -> None:
+    """Generate and append, reload, and the key is in service: the README's own commands."""
+    text = re.sub(r"\s+", " ", _README)
+    generate = re.search(r"`signer (keys generate [^`]*)`", text)
+    assert generate is not None
+
+    made = _signer(trial, *shlex.split(generate[1]))
+    reloaded = _signer(trial, "reload")
+    shown = _signer(trial, "keys", "list")
+
+    assert made.returncode == 0, made.stderr
+    assert reloaded.returncode == 0, reloaded.stderr
+    assert re.search(r"primary-r1-3.*active|active.*primary-r1-3", shown.stdout), shown.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "status",
+        "check-config",
+        "keys list",
+        "freeze --all --reason drill",
+        "unfreeze --all",
+        "token list",
+        "token retry primary",
+        "audit verify {state}/audit/audit.jsonl",
+        "audit anchor {state}/audit/audit.jsonl",
+    ],
+)
+def test_the_daily_commands_run(trial: Trial, command: str) -> None:
+    result = _signer(trial, *shlex.split(command.format(state=trial.folder / "state")))
+
+    assert result.returncode == 0, result.stderr + result.stdout
+
+
+def test_strict_check_config_finds_the_software_token(trial: Trial) -> None:
+    result = _signer(trial, "check-config", "--strict")
+
+    assert result.returncode == 5
+    assert "software" in result.stdout + result.stderr
