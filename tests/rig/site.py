@@ -242,6 +242,11 @@ class Site:
         lines = [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
         return [line for line in lines if line["event"] == event]
 
+    def wait_for_event(self, event: str, count: int = 1) -> None:
+        """Wait until the log has `count` lines of an event."""
+        assert self.program is not None
+        self.program.wait_for(lambda: len(self.events(event)) >= count, f"{count} times {event!r} in the log")
+
     # -- questions -----------------------------------------------------------------------------------
 
     @property

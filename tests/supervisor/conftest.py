@@ -22,4 +22,6 @@ def site(ring: Ring) -> Iterator[Site]:
     """A signer that was not started."""
     site = Site.copy_of(ring)
     yield site
+    if site.program is not None:
+        print(*(line for line in site.log.splitlines() if '"error"' in line), sep="\n")  # noqa: T201 - if it failed
     site.clean()

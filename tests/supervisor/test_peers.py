@@ -79,19 +79,17 @@ def test_the_kernel_refuses_another_user(site: Site, path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o660
 
 
-@pytest.mark.parametrize("target", ["/", "/v1/wallet/get_public_keys", "/v1/wallet/nonsense"])
-def test_the_signer_refuses_another_user_whom_the_kernel_lets_in(
-    site: Site, path: Path, target: str
-) -> None:
+def test_the_signer_refuses_another_user_whom_the_kernel_lets_in(site: Site, path: Path) -> None:
     open_to_all(site, path)
-    content = sign_request(site, path).replace(b"POST / ", f"POST {target} ".encode())
-    done = as_other_user(path, content)
-    assert done.returncode == 0, done.stderr
-    head, _, body = done.stdout.partition(b"\r\n\r\n")
-    assert b" 500 " in head.splitlines()[0]
-    error = json.loads(body)["error"]
-    assert (error["code"], error["name"]) == (3990003, "signer_peer_exception")
-    assert f"uid {_OTHER_UID}" in error["details"][0]["message"]
+    for target in ("/", "/v1/wallet/sign_digest", "/v1/wallet/get_public_keys", "/v1/wallet/nonsense"):
+        content = sign_request(site, path).replace(b"POST / ", f"POST {target} ".encode())
+        done = as_other_user(path, content)
+        assert done.returncode == 0, done.stderr
+        head, _, body = done.stdout.partition(b"\r\n\r\n")
+        assert b" 500 " in head.splitlines()[0]
+        error = json.loads(body)["error"]
+        assert (error["code"], error["name"]) == (3990003, "signer_peer_exception")
+        assert f"uid {_OTHER_UID}" in error["details"][0]["message"]
     assert all(key["signatures"] == 0 for key in site.status()["keys"])
 
 
