@@ -48,8 +48,8 @@ DEFAULT_STUCK_AFTER_MS: Final = 1000
 DEFAULT_HEDGE_AFTER_MS: Final = 1.5
 #: Four block slots of 500 ms: what a token that came back waits at worst.
 DEFAULT_RESTART_BACKOFF_MAX_MS: Final = 2000
-#: The interval with which K1 in SoftHSM held nodeos' 5 ms when measured.
-DEFAULT_WARMTH_INTERVAL_MS: Final = 20
+#: Between 10 and 450 ms the pause makes no difference; what counts is work just before a request (signing/pace.py).
+DEFAULT_WARMTH_INTERVAL_MS: Final = 100
 #: A sign_digest request has about 150 bytes; a transaction for the wallet may have some kB.
 DEFAULT_MAX_BODY_BYTES: Final = 65536
 #: nodeos sends about 200 bytes of headers.
@@ -183,8 +183,6 @@ class Token(Model):
     """A file of mode 0400 or 0600 that holds the PIN and nothing else."""
     pin_credential: Name | None = None
     """The name of a systemd credential that holds the PIN."""
-    pin_prompt: bool = False
-    """Whether a person types the PIN: true or false."""
     purpose: Purpose = "block"
     """Which process opens it: "block" for the signing process, "control" for the control process."""
 

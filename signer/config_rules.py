@@ -105,11 +105,10 @@ def _pin_source(name: str, token: Token) -> Iterator[Problem]:
         for field, present in (
             ("pin_file", token.pin_file is not None),
             ("pin_credential", token.pin_credential is not None),
-            ("pin_prompt", token.pin_prompt),
         )
         if present
     ]
-    choice = "exactly one of pin_file, pin_credential and pin_prompt = true"
+    choice = "exactly one of pin_file and pin_credential"
     if not given:
         yield Problem(f"tokens.{name}", f"has no PIN source; give {choice}")
     elif len(given) > 1:

@@ -168,8 +168,8 @@ CASES = [
     Case(
         "two PIN sources",
         "pin_file",
-        "pin_prompt = true\npin_file",
-        "tokens.primary.pin_prompt",
+        'pin_credential = "p"\npin_file',
+        "tokens.primary.pin_credential",
         ("second PIN",),
     ),
     Case(

@@ -22,9 +22,7 @@ SPARE = (
     '[[keys]]\npublic_key = "PUB_R1_5B4YWRuzRL1vhyywAY3BQRRRsA8RkXHVfb11yawNRWYb2fdLj8"\nrole = "block"\n'
     'node = "a"\ntoken = "primary"\nlabel = "r1-2"\n'
 )
-UNUSED = (
-    '[tokens.other]\nuri = "pkcs11:token=o?module-path=/usr/lib/softhsm/libsofthsm2.so"\npin_prompt = true\n'
-)
+UNUSED = '[tokens.other]\nuri = "pkcs11:token=o?module-path=/usr/lib/softhsm/libsofthsm2.so"\npin_credential = "o"\n'
 
 
 @pytest.fixture
