@@ -77,6 +77,12 @@ class Listener:
             hosts=_hosts(settings.tcp),
         )
 
+    def evict_oldest(self) -> None:
+        """Close the connection that has waited longest. It leaves the list at once: the next one evicts another."""
+        oldest, _ = self.waiting.popitem(last=False)
+        self.evicted += 1
+        oldest.transport.abort()
+
     def serves_host(self, host: str) -> bool:
         """Return whether a request may name `host`. keosd: common.hpp:189-205; it stops a page that rebinds DNS."""
         if self.hosts is None:
@@ -143,6 +149,8 @@ class Connection(HttpToolsProtocol):
         self._call: Call | None = None
         self._read_already = b""
         self._unread = 0
+        self._body = 0
+        self._refused = False
         self._deadline: asyncio.TimerHandle | None = None
 
     def adopt(self, call: Call, data: bytes) -> None:
@@ -159,9 +167,9 @@ class Connection(HttpToolsProtocol):
         listener.open += 1
         listener.waiting[self] = None
         if listener.open > listener.max_connections:
-            oldest, _ = next(iter(listener.waiting.items()))
-            listener.evicted += 1
-            oldest.transport.abort()
+            listener.evict_oldest()
+            if transport.is_closing():
+                return  # every other one has a request in work
         self._await_request()
         if self._read_already:
             data, self._read_already = self._read_already, b""
@@ -189,6 +197,8 @@ class Connection(HttpToolsProtocol):
         """Count what has come of the request before it is parsed."""
         call = self._call
         assert call is not None  # noqa: S101 - set when the connection was made
+        if self._refused:
+            return
         if not self._unread:
             call.began_ns = time.monotonic_ns()
         self._unread += len(data)
@@ -200,6 +210,7 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Attach the call to the request's scope."""
         super().on_message_begin()
+        self._body = 0
         self.scope["extensions"] = {"signer": cast("Any", self._call)}
 
     def on_headers_complete(self) -> None:
@@ -215,18 +226,19 @@ class Connection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Refuse a body that is too long."""
-        if self.transport.is_closing():
+        if self._refused or self.transport.is_closing():
             return
         call = self._call
         assert call is not None  # noqa: S101 - set when the connection was made
-        if len(self.cycle.body) + len(body) > call.listener.max_body_bytes:
+        self._body += len(body)  # what the application has taken already counts too
+        if self._body > call.listener.max_body_bytes:
             self.refuse_size("the body")
             return
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request is whole: it may wait for its answer as long as that takes."""
-        if self.transport.is_closing():
+        if self._refused or self.transport.is_closing():
             return
         call = self._call
         assert call is not None  # noqa: S101 - set when the connection was made
@@ -255,12 +267,17 @@ class Connection(HttpToolsProtocol):
         self._answer(envelope.TOO_LARGE, f"{what} is longer than this listener takes: {limit}")
 
     def _answer(self, fault: envelope.Fault, message: str) -> None:
-        if self.transport.is_closing():
+        if self._refused or self.transport.is_closing():
             return
+        self._refused = True
+        if self._deadline is None:
+            return  # it came after a whole request, whose answer ends the connection
         content = envelope.body(fault, message)
         head = (
             f"HTTP/1.1 {fault.status} {envelope.phrase(fault.status)}\r\n"
             f"content-type: application/json\r\ncontent-length: {len(content)}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + content)
-        self.transport.close()
+        # Closing would reset the connection over what the client still sends, and lose the answer. What comes is
+        # thrown away until the client closes, or its time is up.
+        self.transport.write_eof()

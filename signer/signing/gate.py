@@ -154,10 +154,10 @@ class Gate:
         self._unspoken[number] = (conn, timer)
         self._loop.add_reader(number, self._spoken, number, call)
         if listener.open + len(self._unspoken) > listener.max_connections:
-            listener.evicted += 1
             if listener.waiting:
-                next(iter(listener.waiting)).transport.abort()
+                listener.evict_oldest()
             else:
+                listener.evicted += 1
                 self._forget(next(iter(self._unspoken)))
 
     def _forget(self, number: int) -> None:

@@ -1,0 +1,303 @@
+"""The bounds of a connection: time, bytes and number, each answered readably or closed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from signer.signing.connection import Listener
+from signer.signing.server import build_gates
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Use = Callable[["World"], Awaitable[None]]
+
+_PATIENCE_S = 10.0
+_MAX_HEADER = 2048
+_MAX_BODY = 4096
+_HEAD = b"POST /v1/wallet/x HTTP/1.1\r\nHost: localhost\r\n"
+
+
+class App:
+    """Answers a request when the test lets it."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.open.set()
+        self.asked = 0
+
+    async def __call__(self, _scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI's types
+        """Read the body, wait, answer with its length."""
+        length = 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            length += len(message.get("body", b""))
+            if not message.get("more_body"):
+                break
+        self.asked += 1
+        await self.open.wait()
+        content = str(length).encode()
+        headers = [(b"content-length", str(len(content)).encode()), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+
+class World:
+    """A served listener and its clients."""
+
+    def __init__(self, app: App, listener: Listener, address: tuple[str, int]) -> None:
+        self.app = app
+        self.listener = listener
+        self.address = address
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def client(self, content: bytes = b"") -> Client:
+        """Return a connection on which `content` was sent."""
+        reader, writer = await asyncio.open_connection(*self.address)
+        self._writers.append(writer)
+        client = Client(reader, writer)
+        await client.send(content)
+        return client
+
+    async def settled(self, condition: Callable[[], bool]) -> None:
+        """Let the event loop run until `condition` holds."""
+        async with asyncio.timeout(_PATIENCE_S):
+            while not condition():  # noqa: ASYNC110 - what is waited for is the server
+                await asyncio.sleep(0.001)
+
+    async def waiting(self, count: int) -> None:
+        """Wait until so many connections wait for the rest of their request."""
+        await self.settled(lambda: len(self.listener.waiting) == count)
+
+    async def close(self) -> None:
+        """Close every client."""
+        for writer in self._writers:
+            writer.close()
+        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
+
+
+class Client:
+    """One connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def send(self, content: bytes) -> None:
+        """Send bytes."""
+        self._writer.write(content)
+        await self._writer.drain()
+
+    async def answer(self) -> tuple[int, bytes]:
+        """Return status and body once the server has closed its side; status 0 for none."""
+        try:
+            data = await self._reader.read()
+        except ConnectionResetError:
+            return 0, b""
+        head, _, body = data.partition(b"\r\n\r\n")
+        return (int(head.split()[1]), body) if head else (0, b"")
+
+    async def refusal(self) -> tuple[int, str]:
+        """Return the status and the envelope's error name."""
+        status, body = await self.answer()
+        envelope = json.loads(body)
+        assert envelope["code"] == status
+        name: str = envelope["error"]["name"]
+        return status, name
+
+
+def serve(use: Use, *, most: int = 16, timeout_s: float = _PATIENCE_S) -> None:
+    """Run `use` against a server on a port of its own."""
+
+    async def run() -> None:
+        app = App()
+        listener = Listener("node", "primary", "test", None, most, _MAX_HEADER, _MAX_BODY, timeout_s)
+        sock = socket.create_server(("127.0.0.1", 0))
+        sock.setblocking(False)
+        server = build_gates(app, [listener])  # type: ignore[arg-type]  # App's two ways in are all it needs
+        serving = asyncio.create_task(server.serve(sockets=[sock]))
+        world = World(app, listener, sock.getsockname())
+        try:
+            await asyncio.wait_for(use(world), _PATIENCE_S)
+        finally:
+            await world.close()
+            server.should_exit = True
+            await serving
+
+    asyncio.run(run())
+
+
+def whole(body: bytes) -> bytes:
+    """A request with a body."""
+    return _HEAD + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+def chunked(body: bytes) -> bytes:
+    """The same, in a chunk whose length was not told before."""
+    return _HEAD + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+
+
+@pytest.mark.parametrize("form", [whole, chunked])
+def test_a_body_at_the_limit_is_taken(form: Callable[[bytes], bytes]) -> None:
+    async def use(world: World) -> None:
+        client = await world.client(form(b"x" * _MAX_BODY))
+        assert await client.answer() == (200, str(_MAX_BODY).encode())
+
+    serve(use)
+
+
+@pytest.mark.parametrize("form", [whole, chunked])
+@pytest.mark.parametrize("length", [_MAX_BODY + 1, 2_000_000])
+def test_a_body_over_the_limit_is_answered_413(form: Callable[[bytes], bytes], length: int) -> None:
+    """The client reads the answer although it sent more than anybody read."""
+
+    async def use(world: World) -> None:
+        client = await world.client(form(b"x" * length))
+        assert await client.refusal() == (413, "signer_body_too_large_exception")
+        assert world.app.asked == 0
+
+    serve(use)
+
+
+def test_a_header_over_the_limit_is_answered_413() -> None:
+    async def use(world: World) -> None:
+        client = await world.client(_HEAD + b"X: " + b"x" * _MAX_HEADER + b"\r\nContent-Length: 0\r\n\r\n")
+        assert await client.refusal() == (413, "signer_body_too_large_exception")
+
+    serve(use)
+
+
+def test_a_header_without_end_is_answered_413() -> None:
+    async def use(world: World) -> None:
+        client = await world.client(_HEAD + b"X: " + b"x" * (_MAX_HEADER + _MAX_BODY))
+        assert await client.refusal() == (413, "signer_body_too_large_exception")
+
+    serve(use)
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # a TLS client hello
+        b"hello\r\n\r\n",
+        b"GET\r\n\r\n",
+        _HEAD + b"Content-Length: nine\r\n\r\n",
+        _HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        _HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        _HEAD + b"no colon\r\n\r\n",
+    ],
+)
+def test_what_is_not_http_is_answered_400(garbage: bytes) -> None:
+    async def use(world: World) -> None:
+        client = await world.client(garbage)
+        assert await client.refusal() == (400, "invalid_http_request")
+        assert world.app.asked == 0
+
+    serve(use)
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /v1", _HEAD, whole(b"xx")[:-1]])
+def test_a_request_that_is_not_whole_in_time_is_closed(sent: bytes) -> None:
+    async def use(world: World) -> None:
+        client = await world.client(sent)
+        assert await client.answer() == (0, b"")
+        await world.settled(lambda: world.listener.open == 0)
+
+    serve(use, timeout_s=0.05)
+
+
+def test_a_whole_request_may_wait_for_its_answer_longer_than_that() -> None:
+    async def use(world: World) -> None:
+        world.app.open.clear()
+        client = await world.client(whole(b"four"))
+        idle = await world.client(_HEAD)
+        assert await idle.answer() == (0, b"")  # the time is over, for this one
+        world.app.open.set()
+        assert await client.answer() == (200, b"4")
+
+    serve(use, timeout_s=0.05)
+
+
+def test_a_full_listener_closes_the_connection_that_has_waited_longest() -> None:
+    async def use(world: World) -> None:
+        waiting = []
+        for count in range(1, 4):
+            waiting.append(await world.client(_HEAD))
+            await world.waiting(count)
+        client = await world.client(whole(b"four"))
+        assert await client.answer() == (200, b"4")
+        assert await waiting[0].answer() == (0, b"")
+        assert world.listener.evicted == 1
+        for later in waiting[1:]:
+            await later.send(b"Content-Length: 1\r\n\r\nx")
+            assert await later.answer() == (200, b"1")
+
+    serve(use, most=3)
+
+
+def test_a_full_listener_never_closes_a_connection_whose_request_is_in_work() -> None:
+    async def use(world: World) -> None:
+        world.app.open.clear()
+        working = [await world.client(whole(b"four")) for _ in range(3)]
+        await world.settled(lambda: world.app.asked == 3)
+        assert await (await world.client(whole(b"four"))).answer() == (0, b"")
+        world.app.open.set()
+        assert [await client.answer() for client in working] == [(200, b"4")] * 3
+
+    serve(use, most=3)
+
+
+def test_a_burst_does_not_exceed_the_limit() -> None:
+    async def use(world: World) -> None:
+        clients = await asyncio.gather(*(world.client(_HEAD) for _ in range(12)))
+        await world.settled(lambda: world.listener.evicted == 9 and world.listener.open == 3)
+        answers = asyncio.gather(*(client.answer() for client in clients))
+        for client in clients:
+            try:
+                await client.send(b"Content-Length: 1\r\n\r\nx")
+            except ConnectionError:
+                continue
+        assert sorted(status for status, _ in await answers) == [0] * 9 + [200] * 3
+
+    serve(use, most=3)
+
+
+def test_the_first_of_pipelined_requests_is_answered_and_ends_the_connection() -> None:
+    async def use(world: World) -> None:
+        client = await world.client(whole(b"four") + whole(b"sixsix"))
+        assert await client.answer() == (200, b"4")
+        again = await world.client(whole(b"four"))
+        assert await again.answer() == (200, b"4")
+
+    serve(use)
+
+
+@pytest.mark.parametrize("more", [b"\x00garbage\r\n\r\n", whole(b"x" * (_MAX_BODY + 1)), b"x" * 100_000])
+def test_what_follows_a_whole_request_does_not_spoil_its_answer(more: bytes) -> None:
+    async def use(world: World) -> None:
+        world.app.open.clear()
+        client = await world.client(whole(b"four") + more)
+        await world.settled(lambda: world.app.asked == 1)
+        world.app.open.set()
+        assert await client.answer() == (200, b"4")
+
+    serve(use)
+
+
+def test_a_client_that_leaves_leaves_its_place() -> None:
+    async def use(world: World) -> None:
+        for content in (b"", _HEAD, whole(b"xx")[:-1]):
+            client = await world.client(content)
+            await world.waiting(1 if content else 0)
+            client._writer.close()  # noqa: SLF001
+            await world.settled(lambda: world.listener.open == 0)
+        assert not world.listener.waiting
+
+    serve(use)
