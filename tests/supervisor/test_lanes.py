@@ -129,7 +129,7 @@ def test_a_module_that_crashes_when_it_opens_is_tried_again(site: Site) -> None:
     site.wait(lambda status: status["state"] == "serving", "it serves")
     site.sign("r1-1", node="standby")
     shim.tell("ok")
-    site.wait(lambda status: status["ready"], "the token serves")
+    site.wait(lambda status: {key["state"] for key in status["keys"]} == {"active"}, "the token serves")
     site.sign("k1-1")
 
 
