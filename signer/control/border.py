@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from signer.control import problem
 from signer.control.problem import ProblemError
+from signer.host import host_name
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -83,7 +84,7 @@ class Border:
 
     def _is_ours(self, host: bytes, scope: Scope) -> bool:
         """Tell whether `host` names us: a page whose name was rebound to our address sends its own name."""
-        name = _host_name(host.decode("latin-1"))
+        name = host_name(host.decode("latin-1"))
         if name in self._hosts:
             return True
         try:
@@ -93,21 +94,6 @@ class Border:
         # An address cannot be rebound. On a wildcard listener it is the one that the connection came to.
         server = scope.get("server") or ("",)
         return address.is_loopback or name == server[0]
-
-
-def _host_name(host: str) -> str:
-    """Return the name in a Host header, without port and brackets; empty if it has neither form."""
-    if host.startswith("["):
-        name, bracket, port = host[1:].partition("]")
-        ok = bracket and (not port or (port[0] == ":" and _is_port(port[1:])))
-    else:
-        name, colon, port = host.partition(":")
-        ok = not colon or _is_port(port)
-    return name.lower() if ok else ""
-
-
-def _is_port(text: str) -> bool:
-    return text.isascii() and text.isdigit()
 
 
 async def _answer(send: Send, refusal: ProblemError) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 SIGN_DIGEST = b"/v1/wallet/sign_digest"
-#: The absolute form of a target (RFC 9112, section 3.2.2).
-_ORIGIN = re.compile(rb"^http://[^/]*")
 _JSON = (b"content-type", b"application/json")
 _CLOSE = (b"connection", b"close")
 _CREATED = 201
@@ -61,8 +58,10 @@ class App:
             return
         call: Call = scope["extensions"]["signer"]
         target: bytes = scope["extensions"]["target"]
-        host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
-        if not call.listener.serves_host(host):
+        hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+        if not target.startswith(b"/"):
+            await _raw(400, envelope.bare(400, "Illegal request-target"))(scope, receive, send)
+        elif not all(call.listener.serves_host(host) for host in hosts or [""]):
             await _raw(400, envelope.bare(400, "Disallowed HTTP HOST header in the request"))(
                 scope, receive, send
             )
@@ -107,8 +106,7 @@ def _signs(call: Call, target: bytes) -> bool:
     """Whether POST to `target` is a sign_digest. On unix POST / is one: nodeos can name no more there."""
     if call.listener.kind != "node":
         return False
-    path = _ORIGIN.sub(b"", target)
-    return path == SIGN_DIGEST or (path == b"/" and call.listener.peers is not None)
+    return target == SIGN_DIGEST or (target == b"/" and call.listener.peers is not None)
 
 
 def _raw(status: int, content: bytes) -> Response:

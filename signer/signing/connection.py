@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from signer.host import host_name
 from signer.selection import peer_uids
 from signer.signing import envelope
 
@@ -33,6 +34,12 @@ if TYPE_CHECKING:
 
 #: struct ucred of SO_PEERCRED (unix(7)): pid, uid, gid.
 _UCRED = struct.Struct("3i")
+#: The parser gets so many bytes at a time.
+_PIECE = 4096
+#: Headers of a request, and pieces of its body: nodeos has 5 and 1.
+_MAX_PIECES = 100
+#: `: ` and the line's end.
+_HEADER_EXTRA = 4
 
 
 @dataclass(eq=False, slots=True)
@@ -87,7 +94,7 @@ class Listener:
         """Return whether a request may name `host`. keosd: common.hpp:189-205; it stops a page that rebinds DNS."""
         if self.hosts is None:
             return True
-        name = host.rsplit("]", 1)[0].lstrip("[") if host.startswith("[") else host.split(":", 1)[0]
+        name = host_name(host)
         if self.hosts:
             return name in self.hosts
         try:
@@ -149,7 +156,7 @@ class Connection(HttpToolsProtocol):
         self._call: Call | None = None
         self._read_already = b""
         self._unread = 0
-        self._body = 0
+        self._body = self._pieces = self._head = 0
         self._refused = False
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -205,21 +212,45 @@ class Connection(HttpToolsProtocol):
         if self._unread > call.listener.max_header_bytes + call.listener.max_body_bytes:
             self.refuse_size("the request")
             return
-        super().data_received(data)
+        # In small pieces, so that a request made of a thousand headers or chunks is refused before it is parsed whole.
+        for i in range(0, len(data), _PIECE):
+            if self._refused or self.transport.is_closing():
+                return
+            super().data_received(data[i : i + _PIECE])
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio asks for it, uvicorn never needs it
+        """Keep the way back open for a request in work: a client may close its own side after it has asked."""
+        return self._deadline is None and not self._refused
 
     def on_message_begin(self) -> None:
         """Attach the call to the request's scope."""
         super().on_message_begin()
-        self._body = 0
+        self._body = self._pieces = self._head = 0
         self.scope["extensions"] = {"signer": cast("Any", self._call)}
 
-    def on_headers_complete(self) -> None:
-        """Refuse headers that are too long."""
+    def on_url(self, url: bytes) -> None:
+        """Count the target as part of the header."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Count a header as it stands on the wire."""
+        self._count(len(name) + len(value) + _HEADER_EXTRA)
+        super().on_header(name, value)
+
+    def _count(self, size: int) -> None:
         call = self._call
         assert call is not None  # noqa: S101 - set when the connection was made
-        if sum(len(name) + len(value) for name, value in self.headers) > call.listener.max_header_bytes:
+        self._head += size
+        self._pieces += 1
+        if self._head > call.listener.max_header_bytes or self._pieces > _MAX_PIECES:
             self.refuse_size("the header")
+
+    def on_headers_complete(self) -> None:
+        """Keep the target as it was sent."""
+        if self._refused:
             return
+        self._pieces = 0
         # keosd matches the whole target as it was sent (beast_http_session.hpp:159-162); uvicorn decodes and splits it.
         cast("Any", self.scope["extensions"])["target"] = self.url
         super().on_headers_complete()
@@ -231,7 +262,8 @@ class Connection(HttpToolsProtocol):
         call = self._call
         assert call is not None  # noqa: S101 - set when the connection was made
         self._body += len(body)  # what the application has taken already counts too
-        if self._body > call.listener.max_body_bytes:
+        self._pieces += 1
+        if self._body > call.listener.max_body_bytes or self._pieces > _MAX_PIECES:
             self.refuse_size("the body")
             return
         super().on_body(body)

@@ -11,31 +11,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import re
 import socket
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from signer.signing import fast_request
 from signer.signing.connection import identify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from signer.signing.connection import Call, Connection, Listener
+    from signer.signing.fast_request import FastRequest
 
 #: nodeos' request has about 350 bytes. What does not come in one read goes to uvicorn.
 _READ = 4096
 #: No descriptor is left: accept again after this long, in s.
 _NO_DESCRIPTOR_S = 0.02
-#: A request as nodeos sends it (http_client.cpp:269-275): one length, no transfer coding, nothing to wait for.
-_FAST = re.compile(
-    rb"POST (?P<path>/|/v1/wallet/sign_digest) HTTP/1\.1\r\n"
-    rb"Host:[ \t]*(?P<host>[!-~]*)[ \t]*\r\n"
-    rb"(?:(?!(?i:content-length|transfer-encoding|expect|upgrade|host):)[!-9;-~]+:[ \t]*[ -~]*\r\n)*"
-    rb"(?i:content-length):[ \t]*(?P<length>[0-9]{1,4})[ \t]*\r\n"
-    rb"(?:(?!(?i:content-length|transfer-encoding|expect|upgrade|host):)[!-9;-~]+:[ \t]*[ -~]*\r\n)*"
-    rb"\r\n"
-)
 
 
 class FastSigner(Protocol):
@@ -105,6 +97,7 @@ class Gate:
                 # The queue keeps who waits; asking again at once would only burn the processor.
                 self._loop.remove_reader(self._sock.fileno())
                 self._loop.call_later(_NO_DESCRIPTOR_S, self._open)
+                self._evict()
             return  # or the client is gone, or another process was faster
         conn.setblocking(False)
         call = identify(self._listener, conn, address)
@@ -123,19 +116,20 @@ class Gate:
         if not data:
             conn.close()
             return
+        signer = self._signer
         short = len(data) < _READ and len(data) <= self._listener.max_header_bytes
-        match = _FAST.match(data) if self._signer is not None and short else None
-        if match is None or len(data) - match.end() != int(match["length"]):
+        request = fast_request.parse(data) if signer is not None and short else None
+        if signer is None or request is None or not self._is_ours(conn, request):
             self._hand_to_uvicorn(conn, call, data)
             return
-        if conn.family != socket.AF_UNIX and (
-            match["path"] == b"/" or not self._listener.serves_host(match["host"].decode("ascii"))
-        ):
-            self._hand_to_uvicorn(conn, call, data)
-            return
-        assert self._signer is not None  # noqa: S101 - there is a match
         self.answering += 1
-        self._signer.sign_fast(call, data[match.end() :], lambda answer: self._answer(conn, answer))
+        signer.sign_fast(call, request.body, lambda answer: self._answer(conn, answer))
+
+    def _is_ours(self, conn: socket.socket, request: FastRequest) -> bool:
+        """Whether this listener signs for such a target and Host; uvicorn's way says why it does not."""
+        if conn.family == socket.AF_UNIX:
+            return True
+        return not request.root and self._listener.serves_host(request.host)
 
     def _answer(self, conn: socket.socket, answer: bytes) -> None:
         self.answering -= 1
@@ -154,11 +148,15 @@ class Gate:
         self._unspoken[number] = (conn, timer)
         self._loop.add_reader(number, self._spoken, number, call)
         if listener.open + len(self._unspoken) > listener.max_connections:
-            if listener.waiting:
-                listener.evict_oldest()
-            else:
-                listener.evicted += 1
-                self._forget(next(iter(self._unspoken)))
+            self._evict()
+
+    def _evict(self) -> None:
+        """Let the connection go that has waited longest without a whole request."""
+        if self._listener.waiting:
+            self._listener.evict_oldest()
+        elif self._unspoken:
+            self._listener.evicted += 1
+            self._forget(next(iter(self._unspoken)))
 
     def _forget(self, number: int) -> None:
         conn, timer = self._unspoken.pop(number)

@@ -61,7 +61,13 @@ class KeyEntry:
 
 @dataclass(eq=False, slots=True)
 class TokenRing:
-    """A token's keys, its lanes, and the probe keys that keep it warm."""
+    """A token's keys, its lanes, and the probe keys that keep it warm.
+
+    Attributes:
+        pace: when its keys are asked for.
+        rehearsed: when it last was kept warm, in s of the monotonic clock.
+        canonical: whether the last request was for a K1 key.
+    """
 
     name: str
     software: bool
@@ -70,6 +76,7 @@ class TokenRing:
     probes: list[KeyEntry] = field(default_factory=list)
     pace: Pace = field(default_factory=Pace)
     rehearsed: float = 0.0
+    canonical: bool = False
 
 
 class Keyring:
@@ -87,12 +94,9 @@ class Keyring:
         """Return the key written as `EOS...`, `PUB_K1_...` or `PUB_R1_...`, or None."""
         return self._by_spelling.get(spelling)
 
-    def probe(self, ring: TokenRing) -> KeyEntry | None:
-        """Return the key that keeps `ring` warm: an R1 probe if there is one, because it takes one operation.
-
-        It warms a lane for K1 as well as a K1 probe would: what is cold is the module and its files, not the curve.
-        """
-        return min(ring.probes, key=lambda entry: entry.canonical, default=None)
+    def probe(self, ring: TokenRing, *, canonical: bool = False) -> KeyEntry | None:
+        """Return the key that keeps `ring` warm: a K1 probe if `canonical` and there is one, else an R1 probe."""
+        return min(ring.probes, key=lambda entry: entry.canonical != canonical, default=None)
 
     def of_node(self, node: str) -> list[KeyEntry]:
         """Return the block keys of `node` in keosd's order: by type, then by bytes."""

@@ -126,7 +126,7 @@ class Service:
 class _Request:
     """One request on its way."""
 
-    __slots__ = ("asked", "call", "deadline_ns", "digest", "end", "entry", "result", "service")
+    __slots__ = ("asked", "asked_key", "call", "deadline_ns", "digest", "end", "entry", "result", "service")
 
     def __init__(self, service: Service, call: Call, end: Callable[[str | FaultError], None]) -> None:
         self.service = service
@@ -134,6 +134,7 @@ class _Request:
         self.end = end
         self.digest = Digest(b"")
         self.asked = ""
+        self.asked_key = ""  # set once it has proved to be a public key: what it was instead is in no log
         self.entry: KeyEntry | None = None
         self.result: Result | None = None
         self.deadline_ns = 0
@@ -150,7 +151,9 @@ class _Request:
         entry = self.entry = service.guard.check_key(self._find(), self.asked, call)
         self.deadline_ns = call.began_ns + service.terms[entry.node].budget_ns
         if not call.rehearsal:
-            service.keys.rings[entry.token].pace.observe(call.began_ns / 1e9)
+            ring = service.keys.rings[entry.token]
+            ring.pace.observe(call.began_ns / 1e9)
+            ring.canonical = entry.canonical
         source = call.listener.address
         service.keys.sign(entry, self.digest, self.deadline_ns, source, self._raced, probe=call.rehearsal)
 
@@ -192,7 +195,8 @@ class _Request:
             key = PublicKey.parse(self.asked)
         except FormatError as error:
             raise as_keosd(_key_fault(self.asked), str(error)) from None
-        return self.service.keys.find(str(key))
+        self.asked_key = str(key)
+        return self.service.keys.find(self.asked_key)
 
     def _check_result(self, entry: KeyEntry, result: Result) -> None:
         """Raise the error for a result that is no signature.
@@ -219,7 +223,7 @@ class _Request:
         return refuse(
             "late",
             f"rule late: no signature within {terms.timeout_ms:g} ms less {terms.margin_ms:g} ms margin after "
-            f"{result.tries} tries {result.reason}; {entry.name} for {self.call.caller}",
+            f"{result.tries} tries{': ' if result.reason else ''}{result.reason}; {entry.name} for {self.call.caller}",
         )
 
     def fail(self) -> None:
@@ -247,7 +251,7 @@ class _Request:
                 at=time.time(),
                 node=call.listener.node,
                 caller=call.caller,
-                key=entry.name if entry else self.asked[:80],
+                key=entry.name if entry else self.asked_key,
                 role=entry.role if entry else "",
                 digest=self.digest.hex(),
                 verdict=verdict,

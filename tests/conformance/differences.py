@@ -102,12 +102,6 @@ DIFFERENCES: Final = (
         "answer says so.",
     ),
     Difference(
-        ("absolute target",),
-        _SIGNED_K1,
-        "keosd's HTTP library refuses what RFC 9112, section 3.2.2, tells every server to take.",
-        over=("tcp",),
-    ),
-    Difference(
         ("root",),
         _SIGNED_K1,
         "POST / signs on unix sockets: the only form of a unix URL that nodeos from Leap 5.0 on can use "
