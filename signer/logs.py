@@ -1,19 +1,24 @@
 """Structured logs: one JSON object per line on standard error, with constant field names.
 
-A message is a constant; what varies is in the fields below. Secrets have no field.
+A message is a constant; what varies is in the fields below. Secrets have no field. Logging never blocks: a thread
+writes, and when nobody reads standard error, lines are dropped and counted.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
+import queue
 import sys
+import threading
 from datetime import UTC, datetime
 
 #: Every field that a record may carry besides at, level, process and event.
 FIELDS = (
     "caller",
     "config",
+    "count",
     "generation",
     "key",
     "lane",
@@ -27,6 +32,12 @@ FIELDS = (
     "token",
     "version",
 )
+
+
+#: Lines that wait for the thread. A line has some hundred bytes.
+_MAX_WAITING = 10_000
+#: At the end of the process the thread has this long, in s.
+_END_S = 1.0
 
 
 class _JsonLines(logging.Formatter):
@@ -58,13 +69,59 @@ def _place(error: BaseException) -> str:
     return f"{type(error).__name__}{where}"
 
 
+class _Background(logging.Handler):
+    """Writes to standard error in a thread of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: queue.Queue[str | None] = queue.Queue(_MAX_WAITING)
+        self._dropped = 0
+        self._thread = threading.Thread(target=self._write, name="log", daemon=True)
+        self._thread.start()
+        atexit.register(self._end)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = self.format(record)
+        if self._dropped:
+            line += f"\n{self.format(_dropped(record, self._dropped))}"
+        try:
+            self._lines.put_nowait(line)
+        except queue.Full:
+            self._dropped += 1
+        else:
+            self._dropped = 0
+
+    def _write(self) -> None:
+        while (line := self._lines.get()) is not None:
+            try:
+                sys.stderr.write(line + "\n")
+                sys.stderr.flush()
+            except (OSError, ValueError):
+                continue  # closed or full: there is no place left to say so
+
+    def _end(self) -> None:
+        """Write what waits, unless nobody reads."""
+        try:
+            self._lines.put(None, timeout=_END_S)
+        except queue.Full:
+            return
+        self._thread.join(_END_S)
+
+
+def _dropped(record: logging.LogRecord, count: int) -> logging.LogRecord:
+    line = logging.makeLogRecord({"name": record.name, "levelno": logging.ERROR, "levelname": "ERROR"})
+    line.msg = "log lines dropped: nobody read standard error"
+    line.__dict__["count"] = count
+    return line
+
+
 def configure(process: str) -> None:
     """Send all logs of this process to standard error as JSON lines.
 
     Args:
         process: `supervisor`, `signing` or `control`.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Background()
     handler.setFormatter(_JsonLines(process))
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: nodeos' request has about 350 bytes. What does not come in one read goes to uvicorn.
 _READ = 4096
+#: The most connections that a listening socket's queue holds (signer.supervisor.sockets).
+_QUEUE = 1024
 #: No descriptor is left: accept again after this long, in s.
 _NO_DESCRIPTOR_S = 0.02
 
@@ -75,9 +77,13 @@ class Gate:
             self._loop.add_reader(self._sock.fileno(), self._acceptable)
 
     def close(self) -> None:
-        """Stop accepting. What was accepted is still answered."""
-        self._closed = True
-        self._loop.remove_reader(self._sock.fileno())
+        """Stop accepting. What was accepted, or waits in the kernel's queue by now, is still answered."""
+        if not self._closed:
+            self._closed = True
+            self._loop.remove_reader(self._sock.fileno())
+            for _ in range(_QUEUE):
+                if not self._accept():
+                    break
 
     async def wait_closed(self) -> None:
         """For uvicorn, which expects a server."""
@@ -90,19 +96,24 @@ class Gate:
 
     def _acceptable(self) -> None:
         """Take one connection. The loop calls again while more wait, and other listeners have their turns between."""
+        self._accept()
+
+    def _accept(self) -> bool:
+        """Take a connection, if one waits."""
         try:
             conn, address = self._sock.accept()
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):
+            if error.errno in (errno.EMFILE, errno.ENFILE) and not self._closed:
                 # The queue keeps who waits; asking again at once would only burn the processor.
                 self._loop.remove_reader(self._sock.fileno())
                 self._loop.call_later(_NO_DESCRIPTOR_S, self._open)
                 self._evict()
-            return  # or the client is gone, or another process was faster
+            return False  # or the client is gone, or another process was faster
         conn.setblocking(False)
         call = identify(self._listener, conn, address)
         call.began_ns = time.monotonic_ns()
         self._read(conn, call)
+        return True
 
     def _read(self, conn: socket.socket, call: Call) -> None:
         try:

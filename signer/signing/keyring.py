@@ -132,6 +132,12 @@ class Keyring:
             if entry.state == "active":
                 entry.state, entry.reason = "unavailable", reason
 
+    def token_state(self, token: str, state: str, reason: str) -> None:
+        """The supervisor's word on a token: what its keys say while they cannot sign."""
+        for entry in self.rings[token].keys:
+            if entry.state == "unavailable":
+                entry.reason = f"token {token} is {state}{': ' if reason else ''}{reason}"
+
     async def token_back(self, token: str, findings: dict[int, list[str]]) -> None:
         """A lane is open: audit each key that is not active yet and let it sign a verified probe.
 

@@ -32,6 +32,7 @@ from signer.signing.connection import Listener
 from signer.signing.freeze import FreezeMarkers
 from signer.signing.guard import Guard
 from signer.signing.keyring import Keyring, TokenRing
+from signer.signing.refusals import Refusals
 from signer.signing.rehearsal import Rehearsals
 from signer.signing.service import NodeTerms, Service
 
@@ -61,6 +62,7 @@ class SigningProcess:
         self._ended = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._decisions: list[Decision] = []
+        self._refusals = Refusals()
         self._findings: dict[str, dict[int, list[str]]] = {}
         self._checking: set[str] = set()
         limits = Limits(config.lanes.stuck_after_ms, config.lanes.hedge_after_ms)
@@ -142,6 +144,10 @@ class SigningProcess:
             self._end()
         elif kind == "status":
             self._channel.send({"type": "status", "id": message["id"], "status": self.status()})
+        elif kind == "ping":
+            self._channel.send({"type": "pong", "id": message["id"]})
+        elif kind == "token":
+            self._keys.token_state(message["token"], message["state"], message["reason"])
         elif kind == "freeze":
             # The marker is on disk already; the answer leaves after whatever was being written has left.
             loop = asyncio.get_running_loop()
@@ -188,17 +194,17 @@ class SigningProcess:
             self._keys.token_lost(token, f"token {token} has no open session: {reason}")
 
     def _record(self, decision: Decision) -> None:
-        if decision.verdict != "signed":
-            log.warning(
-                "request not signed",
-                extra={
-                    "rule": decision.rule,
-                    "key": decision.key,
-                    "node": decision.node,
-                    "caller": decision.caller,
-                    "reason": decision.detail,
-                },
-            )
+        unsaid = self._refusals.note(decision) if decision.verdict != "signed" else None
+        if unsaid is not None:
+            fields = {
+                "rule": decision.rule,
+                "key": decision.key,
+                "node": decision.node,
+                "caller": decision.caller,
+                "reason": decision.detail,
+                "count": unsaid + 1,
+            }
+            log.warning("request not signed", extra=fields)
         self._decisions.append(decision)
         if len(self._decisions) == 1:
             asyncio.get_running_loop().call_later(_RECORD_S, self._send_decisions)

@@ -119,7 +119,13 @@ class AdminApp:
 
     async def _reload(self, request: Request) -> JSONResponse:
         await _body(request)
-        return JSONResponse({"generation": await self._supervisor.reload(_who(request))})
+        generation = await self._supervisor.reload(_who(request))
+        quarantined = {
+            name: generation.reasons[name]
+            for name, state in generation.states.items()
+            if state == "quarantined"
+        }
+        return JSONResponse({"generation": generation.number, "quarantined": quarantined})
 
     async def _stop(self, request: Request) -> JSONResponse:
         await _body(request)  # a client that still writes when the answer comes would see a broken pipe

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import signal
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,7 @@ class Generation:
     Args:
         number: counts the generations of this supervisor.
         on_audit: takes each decision.
-        on_token: takes a token's change of state: name, state, reason.
+        on_token: takes a token's change of state: generation, name, state, reason.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Generation:
         number: int,
         config: Config,
         on_audit: Callable[[dict[str, Any]], None],
-        on_token: Callable[[str, str, str], None],
+        on_token: Callable[[int, str, str, str], None],
     ) -> None:
         self.number = number
         self.config = config
@@ -55,6 +56,7 @@ class Generation:
         self.started = time.monotonic()
         self.ended = asyncio.Event()
         self._on_audit = on_audit
+        self._on_token = on_token
         self._checked: dict[str, asyncio.Event] = {
             name: asyncio.Event() for name in selection.block_tokens(config)
         }
@@ -74,7 +76,7 @@ class Generation:
                 backoff_max_s=config.lanes.restart_backoff_max_ms / 1000,
                 next_id=lambda: next(_LANE_IDS),
                 hand_over=self._hand_over,
-                on_state=on_token,
+                on_state=self._token_changed,
             )
             for name in selection.block_tokens(config)
         }
@@ -101,6 +103,24 @@ class Generation:
         start = {"type": "start", "config": self.config.model_dump(mode="json")}
         self._channel.send(start, [sock.fileno() for sock in sockets])
         self._tasks = [asyncio.create_task(keeper.run()) for keeper in self.keepers.values()]
+
+    def how_it_ended(self) -> str:
+        """Return the process's exit in words."""
+        code = self._process.returncode if self._process else None
+        if code is None:
+            return "it closed its channel"
+        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+    def problems(self) -> list[str]:
+        """Return one sentence for each token that is not open with all its lanes."""
+        found = []
+        for name, keeper in self.keepers.items():
+            state, wanted = keeper.state, self.config.tokens[name].lanes
+            if state.state != "logged-in":
+                found.append(f"token {name} is {state.state}: {state.reason}")
+            elif len(state.lanes) < wanted:
+                found.append(f"token {name}: {len(state.lanes)} of {wanted} lanes are open")
+        return found
 
     @property
     def pid(self) -> int:
@@ -150,6 +170,10 @@ class Generation:
         self.ended.set()
 
     # -- questions -----------------------------------------------------------------------------------
+
+    async def alive(self, timeout_s: float) -> bool:
+        """Return whether the process's event loop turns."""
+        return await self._ask({"type": "ping"}, timeout_s) is not None
 
     async def status(self) -> Message | None:
         """Return what the process says of itself, or None if it does not answer in time."""
@@ -204,13 +228,19 @@ class Generation:
             self._checked[message["token"]].set()
         elif kind == "listening":
             self.listening.set()
-        elif kind in ("status", "frozen"):
+        elif kind in ("status", "frozen", "pong"):
             future = self._answers.get(message["id"])
             if future is not None and not future.done():
                 future.set_result(message)
 
     def _lost(self) -> None:
         self.ended.set()
+
+    def _token_changed(self, token: str, state: str, reason: str) -> None:
+        """Tell the process why a token's keys cannot sign, so that it can tell nodeos."""
+        if self._channel:
+            self._channel.send({"type": "token", "token": token, "state": state, "reason": reason})
+        self._on_token(self.number, token, state, reason)
 
 
 def _pin_source(config: Config, token: str) -> PinSource:

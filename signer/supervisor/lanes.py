@@ -83,7 +83,7 @@ class LaneKeeper:
         backoff_max_s: longest wait between two tries, in s.
         next_id: gives each lane a number of its own.
         hand_over: takes an open lane, the descriptor of its socket and what it found wrong with each key.
-        on_state: called when the token's state changed, for the audit log.
+        on_state: called when the token's state or its reason changed.
     """
 
     def __init__(
@@ -200,10 +200,7 @@ class LaneKeeper:
 
     def _enter(self, state: str, reason: str) -> None:
         if (state, reason) != (self.state.state, self.state.reason):
-            level = logging.INFO if state == "logged-in" else logging.WARNING
-            log.log(level, "token state", extra={"token": self._name, "status": state, "reason": reason})
-            if state != self.state.state:
-                self._on_state(self._name, state, reason)
+            self._on_state(self._name, state, reason)
         self.state.set(state, reason)
         self.state.resolved.set()
 

@@ -56,6 +56,9 @@ _RECENT_S = 3600.0
 #: A signing process that lived this long was healthy; another starts without delay.
 _HEALTHY_S = 5.0
 _CRASH_BACKOFF_S = 0.05
+#: How often a signing process is asked whether its event loop turns, and how long it may take to say so, in s.
+_PING_S = 0.5
+_HUNG_S = 1.0
 _CRASH_BACKOFF_MAX_S = 2.0
 
 
@@ -78,6 +81,7 @@ class Supervisor:
         self._signed: dict[str, tuple[int, float]] = {}
         self._failure = ""
         self._crashes = 0
+        self._restarts = 0
         self._markers = FreezeMarkers(config.freeze_dir)
         self._audit = AuditLog(config.state_dir / "audit" / "audit.jsonl")
         self._control = ControlKeeper(self.status)
@@ -167,14 +171,28 @@ class Supervisor:
 
     def _watch(self, generation: Generation) -> None:
         self._spawn(self._replace_when_ended(generation))
+        self._spawn(self._kill_when_hung(generation))
+
+    async def _kill_when_hung(self, generation: Generation) -> None:
+        """A signing process whose event loop does not turn signs for nobody: another takes its place."""
+        while not generation.ended.is_set():
+            await asyncio.sleep(_PING_S)
+            if await generation.alive(_HUNG_S) or generation.ended.is_set():
+                continue
+            log.error("signing process does not answer; killed", extra={"pid": generation.pid})
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(generation.pid, signal.SIGKILL)
+            return
 
     async def _replace_when_ended(self, generation: Generation) -> None:
         """A signing process that ends unasked is replaced; its sockets stay, so callers wait in their queue."""
         await generation.ended.wait()
         if generation is not self._current or self._stopping.is_set():
             return
-        log.error("signing process ended; starting another", extra={"generation": generation.number})
         await generation.kill()
+        fields = {"generation": generation.number, "reason": generation.how_it_ended()}
+        log.error("signing process ended; starting another", extra=fields)
+        self._restarts += 1
         if generation is not self._current or self._stopping.is_set():
             return
         healthy = time.monotonic() - generation.started > _HEALTHY_S
@@ -236,7 +254,10 @@ class Supervisor:
     def _act(self, name: str, by: str, detail: str | None) -> None:
         self._audit.act(name, by, detail, datetime.now(UTC))
 
-    def _token_changed(self, token: str, state: str, reason: str) -> None:
+    def _token_changed(self, generation: int, token: str, state: str, reason: str) -> None:
+        level = logging.INFO if state == "logged-in" else logging.WARNING
+        fields = {"generation": generation, "token": token, "status": state, "reason": reason}
+        log.log(level, "token state", extra=fields)
         if state == "pin-refused":
             self._act("pin-refused", "signer", f"token {token}: {reason}")
 
@@ -253,9 +274,7 @@ class Supervisor:
             if reason is not None:
                 key.update(state="frozen", reason=reason)
             key["signatures"], key["last_signature_at"] = self._signed.get(key["public_key"], (0, None))
-        usable = {
-            key["node"] for key in keys if key["role"] == "block" and key["state"] in ("active", "frozen")
-        }
+        usable = {key["node"] for key in keys if key["role"] == "block" and key["state"] == "active"}
         listening = generation is not None and generation.listening.is_set()
         ready = listening and inner is not None and set(self._config.nodes) <= usable
         return {
@@ -267,6 +286,8 @@ class Supervisor:
             "started_at": self._started,
             "config": str(self._path),
             "generation": generation.number if generation else 0,
+            "problems": self._problems(generation, keys, inner),
+            "restarts": self._restarts,
             "frozen": frozen,
             "tokens": self._token_states(generation, inner),
             "keys": keys,
@@ -289,6 +310,30 @@ class Supervisor:
             ]
             states[name] = {"state": keeper.state.state, "reason": keeper.state.reason, "lanes": lanes}
         return states
+
+    def _problems(
+        self, generation: Generation | None, keys: list[dict[str, Any]], inner: dict[str, Any] | None
+    ) -> list[str]:
+        """Return one sentence for everything that a person should look at."""
+        found = [] if inner is not None else ["the signing process does not answer"]
+        if generation is not None:
+            found.extend(generation.problems())
+        found.extend(
+            f"key {key['label']} of node {key['node']} is {key['state']}: {key['reason']}"
+            for key in keys
+            if key["role"] == "block" and key["state"] in ("quarantined", "frozen")
+        )
+        degraded = self._audit.state()["degraded"]
+        if degraded:
+            found.append(f"the audit log is not written: {degraded}")
+        late = inner["counters"]["verdicts"].get("late", 0) if inner else 0
+        if late:
+            found.append(
+                f"{late} signatures came too late and were not sent, since the signing process started"
+            )
+        if self._restarts:
+            found.append(f"the signing process was replaced {self._restarts} times; the log says why")
+        return found
 
     def _key_states(self, inner: dict[str, Any] | None) -> list[dict[str, Any]]:
         """Every configured key, in the order of the configuration."""
@@ -392,46 +437,54 @@ class Supervisor:
 
     def _reload_on_signal(self) -> None:
         async def attempt() -> None:
-            try:
+            with contextlib.suppress(ConfigError, AdminError):  # logged there
                 await self.reload("SIGHUP")
-            except (ConfigError, AdminError) as error:
-                log.error("reload refused; the old configuration serves on", extra={"reason": str(error)})
 
         self._spawn(attempt())
 
-    async def reload(self, by: str) -> int:
+    async def reload(self, by: str) -> Generation:
         """Start a generation with the configuration on disk, hand over, and wait until the old one has ended.
 
         Returns:
-            the new generation's number.
+            the new generation.
 
         Raises:
             ConfigError: the file is invalid. The old process serves on.
             AdminError: the new process would not serve a key that signed in the last hour, or did not start.
         """
         async with self._reloading:
-            config = config_file.load(self._path)
-            if config.state_dir != self._config.state_dir:
-                raise ConfigError(f"{self._path}: state_dir: cannot change while the signer runs; restart it")
-            if config.admin_socket != self._config.admin_socket:
-                raise ConfigError(
-                    f"{self._path}: the admin socket cannot change while the signer runs; restart it"
-                )
-            bound = set(self._bound)
             try:
-                self._bind(config)
-                replacement = await self._prepare(config)
-            except BaseException:
-                for address in set(self._bound) - bound:
-                    sockets.release(self._bound.pop(address))
+                return await self._reload(by)
+            except (ConfigError, AdminError) as error:
+                log.error(
+                    "reload refused; the old configuration serves on",
+                    extra={"reason": str(error), "caller": by},
+                )
                 raise
-            draining = self._hand_over(config, replacement)
-            self._act("reload", by, f"generation {replacement.number}")
-            log.info("reloaded", extra={"generation": replacement.number, "caller": by})
-            if draining is not None:
-                # Whoever took a key out of the configuration may use it elsewhere once this returns.
-                await asyncio.wait({draining})
-            return replacement.number
+
+    async def _reload(self, by: str) -> Generation:
+        config = config_file.load(self._path)
+        if config.state_dir != self._config.state_dir:
+            raise ConfigError(f"{self._path}: state_dir: cannot change while the signer runs; restart it")
+        if config.admin_socket != self._config.admin_socket:
+            raise ConfigError(
+                f"{self._path}: the admin socket cannot change while the signer runs; restart it"
+            )
+        bound = set(self._bound)
+        try:
+            self._bind(config)
+            replacement = await self._prepare(config)
+        except BaseException:
+            for address in set(self._bound) - bound:
+                sockets.release(self._bound.pop(address))
+            raise
+        draining = self._hand_over(config, replacement)
+        self._act("reload", by, f"generation {replacement.number}")
+        log.info("reloaded", extra={"generation": replacement.number, "caller": by})
+        if draining is not None:
+            # Whoever took a key out of the configuration may use it elsewhere once this returns.
+            await asyncio.wait({draining})
+        return replacement
 
     async def _prepare(self, config: Config) -> Generation:
         """Return a generation that listens, or none at all."""
@@ -461,9 +514,7 @@ class Supervisor:
         recent = {name for name, (_, at) in self._signed.items() if at > since} & works
         lost = sorted(name for name in recent if replacement.states.get(name) != "active")
         if lost:
-            why = "; ".join(
-                f"{name}: {replacement.reasons.get(name, 'not in the new configuration')}" for name in lost
-            )
+            why = "; ".join(f"{name}: {_why_lost(replacement, name)}" for name in lost)
             raise AdminError(f"the new configuration would lose a key that signed in the last hour: {why}")
 
     def _hand_over(self, config: Config, replacement: Generation) -> asyncio.Task[None] | None:
@@ -484,6 +535,17 @@ class Supervisor:
     async def _drain(self, old: Generation) -> None:
         await old.drain(_DRAIN_S)
         self._draining.discard(old)
+
+
+def _why_lost(generation: Generation, name: str) -> str:
+    """Return why `generation` cannot sign with the key `name`."""
+    key = next((key for key in generation.config.keys if str(key.public_key) == name), None)
+    if key is None:
+        return "it is not in the new configuration"
+    state = generation.keepers[key.token].state
+    if state.state != "logged-in":
+        return f"token {key.token} is {state.state}: {state.reason}"
+    return generation.reasons.get(name, "it was not checked in time")
 
 
 def _lock(state_dir: Path) -> int:
