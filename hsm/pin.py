@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import re
 import stat
 from dataclasses import dataclass
@@ -145,7 +146,7 @@ def _read(path: Path, what: str, modes: frozenset[int]) -> Pin:
         # O_NONBLOCK: a FIFO in the place of the file must not hang the start.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        raise PinSourceError(_open_failure(what, error)) from None
+        raise PinSourceError(_open_failure(what, path, error)) from None
     try:
         status = os.fstat(descriptor)
         _check(status, what, modes)
@@ -171,19 +172,45 @@ def _check(status: os.stat_result, what: str, modes: frozenset[int]) -> None:
         raise PinSourceError(f"{what} has mode {mode:04o}; others may read it. Run chmod 0400 on it")
     if status.st_uid not in {os.geteuid(), 0}:
         raise PinSourceError(
-            f"{what} belongs to uid {status.st_uid}; "
-            f"it must belong to uid {os.geteuid()}, who runs this, or to root"
+            f"{what} belongs to {_name(status.st_uid)}; "
+            f"it must belong to uid {os.geteuid()}, who runs this, or to root. {_run_as(status)}"
         )
 
 
-def _open_failure(what: str, error: OSError) -> str:
+def _name(uid: int) -> str:
+    try:
+        return f"uid {uid} ({pwd.getpwuid(uid).pw_name})"
+    except KeyError:
+        return f"uid {uid}"
+
+
+def _run_as(status: os.stat_result) -> str:
+    """Return how root runs the command as the file's owner."""
+    try:
+        user = pwd.getpwuid(status.st_uid).pw_name
+    except KeyError:
+        return (
+            "Run this as that user, which root does with: "
+            f"setpriv --reuid {status.st_uid} --regid {status.st_gid} --clear-groups COMMAND"
+        )
+    return f"Run this as that user, which root does with: runuser -u {user} -- COMMAND"
+
+
+def _open_failure(what: str, path: Path, error: OSError) -> str:
     match error.errno:
         case errno.ENOENT:
             return f"{what} does not exist"
         case errno.ELOOP:
             return f"{what} is a symbolic link; name the file itself"
         case errno.EACCES:
-            return f"{what} cannot be opened by uid {os.geteuid()}; it must belong to that user"
+            failure = f"{what} cannot be opened by uid {os.geteuid()}; it must belong to that user"
+            try:
+                status = path.lstat()
+            except OSError:
+                return failure
+            if status.st_uid == os.geteuid():
+                return f"{failure} and have mode 0400 or 0600"
+            return f"{failure}, and it belongs to {_name(status.st_uid)}. {_run_as(status)}"
         case _:
             return f"{what} cannot be opened: {error.strerror}"
 
@@ -192,7 +219,7 @@ def _fingerprint(path: Path, what: str) -> Fingerprint:
     try:
         return _of(path.lstat())
     except OSError as error:
-        raise PinSourceError(_open_failure(what, error)) from None
+        raise PinSourceError(_open_failure(what, path, error)) from None
 
 
 def _of(status: os.stat_result) -> Fingerprint:

@@ -21,6 +21,7 @@ import asyncio
 import contextlib
 import enum
 import itertools
+import math
 import struct
 import time
 from collections import OrderedDict, deque
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from hsm.frame import Reply
 
-_NS_PER_S = 1_000_000_000
+_NS_PER_MS = 1_000_000
 
 
 class Ending(enum.StrEnum):
@@ -236,8 +237,9 @@ class Race:
             end(Result(Ending.CROWDED))
             return
         queue.append(job)
-        left_s = (deadline_ns - time.monotonic_ns()) / _NS_PER_S
-        job.timer = self._loop.call_later(max(0.0, left_s), self._expire, job)
+        # Rounded up: uvloop rounds a delay to whole ms, and a request of 4.5 ms must not be given up after 4.
+        left_ms = max(0, math.ceil((deadline_ns - time.monotonic_ns()) / _NS_PER_MS))
+        job.timer = self._loop.call_later(left_ms / 1000, self._expire, job)
         self._dispatch()
         if not job.lanes and not job.done and not probe:
             self._make_room()

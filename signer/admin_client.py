@@ -130,7 +130,8 @@ class AdminClient:
             raise self._unwell(f"gave no answer within {self._timeout_s:g} s") from None
         except (FileNotFoundError, ConnectionRefusedError):
             raise AdminUnreachableError(
-                f"the signer is not running: nobody listens on {self._path}; start it with `signer serve`",
+                f"the signer is not running: nobody listens on {self._path}; "
+                "start it with `signer serve` as the signer's user (a trial: ./deploy/quickstart --detach)",
                 running=False,
             ) from None
         except (OSError, http.client.HTTPException) as error:

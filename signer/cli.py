@@ -18,6 +18,7 @@ from signer.errors import (
     AdminRefusedError,
     AdminUnreachableError,
     ConfigError,
+    ConfigForbiddenError,
     FormatError,
     SignerError,
 )
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _FORBIDDEN_STATUS: Final = 403
 #: The first that fits counts.
 _CODES: Final = (
+    (ConfigForbiddenError, ExitCode.FORBIDDEN),
     (ConfigError, ExitCode.USAGE),
     (FormatError, ExitCode.USAGE),
     (AdminUnreachableError, ExitCode.UNREACHABLE),
@@ -41,6 +43,13 @@ _CODES: Final = (
 #: Exceptions of hsm.errors by name, because importing that takes time; any other is a problem with a token.
 _HSM_CODES: Final = {"UriError": ExitCode.USAGE, "ProvisionError": ExitCode.FAILED}
 _MAX_DAYS: Final = 3650
+#: signer.control.auth.Scope, which takes time to import.
+_SCOPES: Final = """\
+scopes, none of which implies another:
+  view     read the signer's status
+  operate  for daily operation; nothing asks for it in this version
+  approve  for agreeing to what another person asked for; nothing asks for it in this version
+  admin    for settings and other people's access; nothing asks for it in this version"""
 _ROLES: Final = ("block", "rotation", "account", "audit", "probe")
 
 
@@ -144,16 +153,21 @@ def _add_process(commands: _Commands) -> None:
     serve = _add(commands, "serve", ("serve", "serve"), "serve until stopped", json=False)
     serve.add_argument("--only", choices=("signing", "control"), help="start one of the two processes only")
     _add(commands, "reload", ("process", "reload"), "serve with the configuration as it is now")
-    _add(commands, "stop", ("process", "stop"), "end the signer and wait until it is gone", json=False)
-    _add(commands, "status", ("process", "status"), "show what runs")
+    _add(commands, "stop", ("process", "stop"), "end the signer and wait until it is gone")
+    status = _add(commands, "status", ("process", "status"), "show what runs, and what needs attention")
+    status.add_argument(
+        "--strict",
+        action="store_true",
+        help="exit with 5 when the signer is ready and something needs attention (the lines `attention:`)",
+    )
 
 
 def _add_freeze(commands: _Commands) -> None:
-    freeze = _add(commands, "freeze", ("freeze", "freeze"), "stop signatures at once", json=False)
-    unfreeze = _add(commands, "unfreeze", ("freeze", "unfreeze"), "end a freeze", json=False)
+    freeze = _add(commands, "freeze", ("freeze", "freeze"), "stop signatures at once")
+    unfreeze = _add(commands, "unfreeze", ("freeze", "unfreeze"), "end a freeze")
     for parser, required in ((freeze, True), (unfreeze, False)):
         scope = parser.add_mutually_exclusive_group(required=True)
-        scope.add_argument("--key", metavar="KEY", help="one key, in any form")
+        scope.add_argument("--key", metavar="KEY", help="one key: the public key in any form, or its label")
         scope.add_argument("--node", metavar="NODE", help="all keys of one node")
         scope.add_argument("--all", action="store_true", help="every key")
         parser.add_argument("--reason", required=required, type=_reason, help="for those who wonder")
@@ -197,17 +211,23 @@ def _add_keys(commands: _Commands) -> None:
 
 def _add_tokens(commands: _Commands) -> None:
     tokens = _group(commands, "token", "PKCS#11 tokens, and the access tokens of the control API")
-    retry = _add(tokens, "retry", ("token", "retry"), "try a PKCS#11 token's refused PIN again", json=False)
+    retry = _add(tokens, "retry", ("token", "retry"), "try a PKCS#11 token's refused PIN again")
     retry.add_argument("name", metavar="NAME", help="the token, as in [tokens]")
     create = _add(tokens, "create", ("access", "create"), "issue an access token, shown once", json=False)
+    create.formatter_class = argparse.RawDescriptionHelpFormatter
+    create.epilog = _SCOPES
     create.add_argument("name", metavar="NAME", help="the person who will use it")
     create.add_argument(
-        "--scope", action="append", required=True, metavar="SCOPE", help="what for; may be repeated"
+        "--scope",
+        action="append",
+        required=True,
+        metavar="SCOPE",
+        help="what for, see below; may be repeated",
     )
     create.add_argument("--days", type=_days, metavar="N", help="days until it expires; default never")
     create.add_argument("--out", metavar="FILE", help="write it to this new file instead of standard output")
     _add(tokens, "list", ("access", "list_tokens"), "show who has an access token")
-    revoke = _add(tokens, "revoke", ("access", "revoke"), "end an access token", json=False)
+    revoke = _add(tokens, "revoke", ("access", "revoke"), "end an access token")
     revoke.add_argument("name", metavar="NAME", help="the person who has it")
 
 

@@ -36,8 +36,8 @@ from signer.errors import FormatError
 
 #: nodeos' own default, signature_provider_plugin.cpp:33-37.
 DEFAULT_TIMEOUT_MS: Final = 5
-#: Time for the answer's way back to nodeos: a local round trip takes 0.1 to 0.3 ms, doubled.
-DEFAULT_MARGIN_MS: Final = 0.5
+#: Time for the answer's way back to nodeos, and for the way here before its first byte: 0.1 to 0.3 ms on one machine.
+DEFAULT_MARGIN_MS: Final = 0.4
 #: A K1 signature needs two tries on average (half are canonical): one for each lane.
 DEFAULT_LANES: Final = 2
 #: A guard against slips: each lane is a process with a session of its own.

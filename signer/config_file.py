@@ -7,6 +7,8 @@ value that could be a secret: values are shown only where the key is known and i
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import re
 import tomllib
 import types
@@ -18,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from signer.config import DEFAULT_STATE_DIR, Config
 from signer.config_rules import BrokenRulesError, nearest
-from signer.errors import ConfigError
+from signer.errors import ConfigError, ConfigForbiddenError
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -39,28 +41,66 @@ def find(given: str | None) -> Path:
         ConfigError: there is none.
     """
     if given is not None:
-        return Path(given).absolute()
+        return _absolute(Path(given))
     for path in SEARCH_PATH:
-        if path.exists():
-            return path.absolute()
+        if _there(path):
+            return _absolute(path)
     tried = " nor ".join(str(path) for path in SEARCH_PATH)
     raise ConfigError(f"no configuration: neither {tried} exists; name one with --config FILE")
+
+
+def _absolute(path: Path) -> Path:
+    """Return `path` from the root folder on, without `..`; a link in it stays where there is no `..`."""
+    return path.resolve() if ".." in path.parts else path.absolute()
+
+
+def _there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:
+        return True  # whoever may not look should hear that, and not of another file
 
 
 def load(path: Path) -> Config:
     """Return the configuration in the TOML file at `path`.
 
     Raises:
+        ConfigForbiddenError: this user may not read it.
         ConfigError: it cannot be read or used.
     """
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
+    except PermissionError:
+        raise ConfigForbiddenError(_forbidden(path)) from None
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot be read: {error.strerror}; name a readable TOML file with --config"
         ) from None
     return parse(data, path)
+
+
+def _forbidden(path: Path) -> str:
+    """Return whose file it is, or whose folder keeps this user from it."""
+    for each in (path, *path.parents):
+        try:
+            owner = each.stat().st_uid
+        except OSError:
+            continue  # below a folder that this user may not search: that folder tells
+        name = _user(owner)
+        what = "it" if each == path else f"the folder {each}"
+        return (
+            f"{path}: {_user(os.geteuid())} may not read this file; {what} belongs to {name}: "
+            f"run this as {name} or as root"
+        )
+    return f"{path}: {_user(os.geteuid())} may not read this file; run this as the signer's user or as root"
+
+
+def _user(uid: int) -> str:
+    try:
+        return f"the user {pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return f"uid {uid}"
 
 
 class Site(NamedTuple):

@@ -3,6 +3,7 @@
 SignerError                  never raised itself
 ├── FormatError              text or bytes from outside do not have the form they claim
 ├── ConfigError              the configuration file: file, key, what is wrong, what would be right
+│   └── ConfigForbiddenError     this user may not read it
 ├── RefusedError             a request that a rule forbids; names the rule
 ├── SigningError             a signature could not be made or did not verify
 ├── AdminError               an administrative act cannot be done
@@ -26,6 +27,10 @@ class FormatError(SignerError):
 
 class ConfigError(SignerError):
     """The configuration cannot be used. The message names file, key, fault and remedy."""
+
+
+class ConfigForbiddenError(ConfigError):
+    """This user may not read the configuration. The message names the user who may."""
 
 
 class RefusedError(SignerError):

@@ -69,7 +69,10 @@ def revoke(arguments: argparse.Namespace) -> int:
     state_dir = config_file.load(config_file.find(arguments.config)).state_dir
     with acting_as_owner(state_dir), closing(TokenStore(state_dir / DATABASE)) as store:
         store.revoke(arguments.name, datetime.now(UTC))
-    print(f"revoked: the token of {arguments.name}")
+    if arguments.json:
+        print(json.dumps({"revoked": arguments.name}, indent=2))
+    else:
+        print(f"revoked: the token of {arguments.name}")
     return ExitCode.OK
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from signer import config_file, config_warnings
 from signer.commands.exit_code import ExitCode
-from signer.errors import ConfigError
+from signer.errors import ConfigError, ConfigForbiddenError
 
 if TYPE_CHECKING:
     import argparse
@@ -23,7 +23,7 @@ def check(arguments: argparse.Namespace) -> int:
             raise
         errors = str(error).splitlines()
         print(json.dumps({"config": str(path), "valid": False, "errors": errors}, indent=2))
-        return ExitCode.USAGE
+        return ExitCode.FORBIDDEN if isinstance(error, ConfigForbiddenError) else ExitCode.USAGE
     found = config_warnings.warnings(config) if arguments.strict else []
     if arguments.json:
         print(json.dumps({"config": str(path), "valid": True, "warnings": found}, indent=2))

@@ -26,7 +26,8 @@ exit codes:
   2    wrong usage, or an invalid configuration
   3    the signer cannot be reached: its admin socket is absent or does not answer
   4    this user may not do that
-  5    findings: check-config --strict has warnings, audit verify found a fault
+  5    findings: check-config --strict has warnings, audit verify found a fault, reload left a key quarantined,
+       status --strict: the signer is ready and something needs attention
   6    a problem with a token or its PIN
   130  interrupted
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import getpass
+import json
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from signer import config_file
 from signer.admin_client import AdminClient
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     import argparse
     from pathlib import Path
 
+    from signer.config import Config
     from signer.config_file import Site
+    from signer.signing.freeze import Marker
 
 #: A freeze must not wait for a signer that hangs.
 _TIMEOUT_S: Final = 1.0
@@ -38,10 +41,16 @@ def freeze(arguments: argparse.Namespace) -> int:
         if isinstance(error, AdminRefusedError) and error.status < _SERVER_FAULT:
             raise
         FreezeMarkers(site.freeze_dir).set(scope, name, _me(), arguments.reason)
-        print(f"frozen: {what}, by a marker in {site.freeze_dir}, which every signature looks up first")
-        print(f"not by the signer itself: {error}")
+        if arguments.json:
+            _print_json({"frozen": {"scope": scope, "name": name}, "by": "marker", "why": str(error)})
+        else:
+            print(f"frozen: {what}, by a marker in {site.freeze_dir}, which every signature looks up first")
+            print(f"not by the signer itself: {error}")
     else:
-        print(f"frozen: {what}")
+        if arguments.json:
+            _print_json({"frozen": {"scope": scope, "name": name}, "by": "signer"})
+        else:
+            print(f"frozen: {what}")
     return ExitCode.OK
 
 
@@ -59,39 +68,49 @@ def unfreeze(arguments: argparse.Namespace) -> int:
             raise
         was = FreezeMarkers(site.freeze_dir).clear(scope, name)
         done = f"unfrozen: {what}, by removing its marker" if was else f"{what} was not frozen"
-        print(f"{done}; the signer is not running")
+        done += "; the signer is not running"
     else:
-        print(f"{what} was not frozen" if answer.get("unfrozen") is False else f"unfrozen: {what}")
-    _show_rest(site)
+        was = answer.get("unfrozen") is not False
+        done = f"unfrozen: {what}" if was else f"{what} was not frozen"
+    rest = _rest(site)
+    if arguments.json:
+        _print_json({"unfrozen": was, "scope": scope, "name": name, "still_frozen": rest})
+        return ExitCode.OK
+    print(done)
+    for marker in rest or []:
+        what = f"{marker['scope']} {marker['name']}".rstrip()
+        print(f"still frozen: {what}: {marker['reason']}")
     return ExitCode.OK
 
 
-def _show_rest(site: Site) -> None:
+def _rest(site: Site) -> list[Marker] | None:
+    """Return the freezes that are left, None if this user may not see them."""
     try:
-        rest = FreezeMarkers(site.freeze_dir).list()
+        return FreezeMarkers(site.freeze_dir).list()
     except PermissionError:
-        return
-    for marker in rest:
-        what = f"{marker['scope']} {marker['name']}".rstrip()
-        print(f"still frozen: {what}: {marker['reason']}")
+        return None
+
+
+def _print_json(answer: dict[str, Any]) -> None:
+    print(json.dumps(answer, indent=2))
 
 
 def _target(arguments: argparse.Namespace, path: Path, *, must_exist: bool = True) -> tuple[str, str]:
     """Return scope and name, with a key in PUB_ form. A name that the configuration does not have is refused.
 
     Raises:
-        FormatError: it is no key.
-        ConfigError: the configuration has no such node or key.
+        FormatError: it is no key, and no label of one.
+        ConfigError: the configuration has no such node or key, or several keys of that label.
     """
     if arguments.all:
         return "all", ""
+    try:
+        config = config_file.load(path)
+    except ConfigError:
+        config = None  # the file is broken: take what is asked for as it is
     scope = "node" if arguments.node is not None else "key"
-    name = arguments.node if scope == "node" else str(_key(arguments.key))
-    if must_exist:
-        try:
-            config = config_file.load(path)
-        except ConfigError:
-            return scope, name  # the file is broken: freeze what was asked for
+    name = arguments.node if scope == "node" else str(_key(arguments.key, config, path))
+    if must_exist and config is not None:
         known = list(config.nodes) if scope == "node" else [str(key.public_key) for key in config.keys]
         if name not in known:
             raise ConfigError(
@@ -101,11 +120,24 @@ def _target(arguments: argparse.Namespace, path: Path, *, must_exist: bool = Tru
     return scope, name
 
 
-def _key(text: str) -> PublicKey:
+def _key(text: str, config: Config | None, path: Path) -> PublicKey:
+    """Return the key that `text` is, or that has it as its label: a public key is never taken for a label."""
     try:
         return PublicKey.parse(text)
     except FormatError as error:
-        raise FormatError(f"--key: {error}; `signer keys list` shows the keys") from None
+        labelled = [key for key in config.keys if key.label == text] if config else []
+        if len(labelled) == 1:
+            return labelled[0].public_key
+        if labelled:
+            names = ", ".join(f"{key.public_key} on token {key.token}" for key in labelled)
+            raise ConfigError(
+                f"{path}: --key: {len(labelled)} keys have the label {text}; use a public key: {names}"
+            ) from None
+        labels = "no key has this label" if config else "labels are unknown while the file is invalid"
+        guess = nearest(text, [key.label for key in config.keys]) if config else ""
+        raise FormatError(
+            f"--key: {labels}{guess}; as a public key: {error}; `signer keys list` shows the keys"
+        ) from None
 
 
 def _me() -> str:

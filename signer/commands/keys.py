@@ -10,6 +10,7 @@ from signer.admin_client import AdminClient
 from signer.antelope.keys import PublicKey
 from signer.commands import nodes
 from signer.commands.exit_code import ExitCode
+from signer.commands.moment import readable
 from signer.commands.table import lines
 from signer.config_rules import nearest
 from signer.errors import AdminUnreachableError, ConfigError, FormatError
@@ -57,6 +58,7 @@ def show(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(record, indent=2))
         return ExitCode.OK
+    record["last_signature_at"] = readable(record["last_signature_at"])
     width = max(map(len, record))
     for name, value in record.items():
         print(f"{name.ljust(width)}  {'-' if value in (None, '') else value}")
@@ -99,7 +101,8 @@ def _record(config: Config, key: Key, live: dict[str, dict[str, Any]] | None) ->
 def _find(config: Config, text: str, path: str) -> Key:
     by_label = [key for key in config.keys if key.label == text]
     if len(by_label) > 1:
-        raise ConfigError(f"{path}: {len(by_label)} keys have the label {text}; use the public key")
+        names = ", ".join(f"{key.public_key} on token {key.token}" for key in by_label)
+        raise ConfigError(f"{path}: {len(by_label)} keys have the label {text}; use a public key: {names}")
     if by_label:
         return by_label[0]
     try:

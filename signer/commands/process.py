@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from signer import config_file
 from signer.admin_client import AdminClient
 from signer.commands.exit_code import ExitCode
-from signer.commands.table import lines
-from signer.errors import AdminUnreachableError
+from signer.commands.moment import readable
+from signer.commands.table import lines, plain
+from signer.errors import AdminUnreachableError, ConfigError
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
 #: A reload opens each token again, and a hardware token may take seconds for its login.
 _RELOAD_TIMEOUT_S: Final = 60.0
@@ -26,8 +28,9 @@ _OPEN: Final = ("idle", "busy")
 
 
 def status(arguments: argparse.Namespace) -> int:
-    """Show what runs."""
-    site = config_file.locate(config_file.find(arguments.config))
+    """Show what runs. Not ready is 1; with --strict, ready with something that needs attention is 5."""
+    path = config_file.find(arguments.config)
+    site = config_file.locate(path)
     try:
         state = AdminClient(site.admin_socket).get("/v1/status")
     except AdminUnreachableError as error:
@@ -39,19 +42,26 @@ def status(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(state, indent=2))
     else:
-        print("\n".join(_report(state)))
-    return ExitCode.OK if state.get("ready") is True else ExitCode.FAILED
+        print("\n".join(plain(line) for line in _report(state, _wanted_lanes(path))))
+    if state.get("ready") is not True:
+        return ExitCode.FAILED
+    return ExitCode.FINDINGS if arguments.strict and state.get("problems") else ExitCode.OK
 
 
 def reload(arguments: argparse.Namespace) -> int:
-    """Serve with the configuration as it is now."""
+    """Serve with the configuration as it is now. A key that was quarantined by it is a finding."""
     site = config_file.locate(config_file.find(arguments.config))
     answer = AdminClient(site.admin_socket, _RELOAD_TIMEOUT_S).post("/v1/reload")
     if arguments.json:
         print(json.dumps(answer, indent=2))
     else:
         print(f"reloaded, generation {answer.get('generation', '?')}")
-    return ExitCode.OK
+    quarantined = answer.get("quarantined")
+    if not isinstance(quarantined, dict) or not quarantined:
+        return ExitCode.OK
+    for key, reason in quarantined.items():
+        print(f"signer: {plain(f'key {key} is quarantined and signs nothing: {reason}')}", file=sys.stderr)
+    return ExitCode.FINDINGS
 
 
 def stop(arguments: argparse.Namespace) -> int:
@@ -68,11 +78,19 @@ def stop(arguments: argparse.Namespace) -> int:
                 running=True,
             )
         time.sleep(_POLL_S)
-    print("stopped")
+    print(json.dumps({"stopped": True}, indent=2) if arguments.json else "stopped")
     return ExitCode.OK
 
 
-def _report(state: dict[str, Any]) -> list[str]:
+def _wanted_lanes(path: Path) -> dict[str, int]:
+    """Return how many lanes the file at `path` wants for each token; nothing if it is broken now."""
+    try:
+        return {name: token.lanes for name, token in config_file.load(path).tokens.items()}
+    except ConfigError:
+        return {}
+
+
+def _report(state: dict[str, Any], wanted_lanes: dict[str, int]) -> list[str]:
     def word(name: str) -> object:
         return state.get(name, "?")
 
@@ -80,23 +98,20 @@ def _report(state: dict[str, Any]) -> list[str]:
     what = f"pid {word('pid')}, version {word('version')}, generation {word('generation')}"
     text = [
         f"{word('state')}, {ready}, {what}",
-        f"config {word('config')}   since {_when(state.get('started_at'))}",
+        *(f"attention: {problem}" for problem in state.get("problems") or []),
+        f"config {word('config')}   since {readable(state.get('started_at'))}",
+        f"restarts of the signing process: {word('restarts')}",
     ]
     control = state.get("control")
     if isinstance(control, dict):
         text.append(f"control process: {control.get('state', '?')}   pid {control.get('pid', '-')}")
+    text.append(_counts(state))
     text += [f"FROZEN {_frozen(marker)}" for marker in state.get("frozen") or []]
     tokens = [
-        (
-            name,
-            each.get("state"),
-            sum(lane.get("state") in _OPEN for lane in each.get("lanes") or []),
-            len(each.get("lanes") or []),
-            each.get("reason") or "",
-        )
+        (name, each.get("state"), _lanes(each, wanted_lanes.get(name)), each.get("reason") or "")
         for name, each in (state.get("tokens") or {}).items()
     ]
-    text += ["", *lines(("TOKEN", "STATE", "OPEN", "LANES", "REASON"), tokens)]
+    text += ["", *lines(("TOKEN", "STATE", "LANES", "REASON"), tokens)]
     keys = [
         (
             each.get("public_key"),
@@ -105,13 +120,34 @@ def _report(state: dict[str, Any]) -> list[str]:
             each.get("token"),
             each.get("state"),
             each.get("signatures", 0),
-            _when(each.get("last_signature_at")),
+            readable(each.get("last_signature_at")),
             each.get("reason") or "",
         )
         for each in state.get("keys") or []
     ]
-    header = ("KEY", "ROLE", "NODE", "TOKEN", "STATE", "SIGNED", "LAST", "REASON")
+    header = ("KEY", "ROLE", "NODE", "TOKEN", "STATE", "SIGNED SINCE START", "LAST", "REASON")
     return [*text, "", *lines(header, keys)]
+
+
+def _counts(state: dict[str, Any]) -> str:
+    """Return what was not signed since the signing process started, and how the audit log is."""
+    counted = (state.get("counters") or {}).get("verdicts")
+    requests = "unknown"
+    if isinstance(counted, dict):
+        requests = ", ".join(f"{counted.get(word, 0)} {word}" for word in ("late", "refused", "failed"))
+    audit = state.get("audit") or {}
+    log = ", ".join(f"{audit.get(word, '?')} {word}" for word in ("waiting", "lost"))
+    degraded = f", degraded: {audit['degraded']}" if audit.get("degraded") else ""
+    return f"requests not signed: {requests}   audit log: {log}{degraded}"
+
+
+def _lanes(token: dict[str, Any], wanted: int | None) -> str:
+    """Return how many lanes have a logged-in session, of how many that are configured."""
+    lanes = token.get("lanes") or []
+    if token.get("state") == "closed":
+        return "-"  # the control process opens it
+    ready = sum(lane.get("state") in _OPEN for lane in lanes)
+    return f"{ready} of {len(lanes) if wanted is None else wanted}"
 
 
 def _frozen(marker: object) -> str:
@@ -119,9 +155,3 @@ def _frozen(marker: object) -> str:
         return str(marker)
     what = " ".join(str(marker[part]) for part in ("scope", "name") if marker.get(part))
     return f"{what}: {marker.get('reason', '')} (by {marker.get('by', '?')} at {marker.get('at', '?')})"
-
-
-def _when(moment: object) -> str:
-    if isinstance(moment, int | float) and not isinstance(moment, bool):
-        return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return str(moment) if moment else "-"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Final
 
 from hsm.refused import RefusedMarker
@@ -37,7 +38,9 @@ def retry(arguments: argparse.Namespace) -> int:
         with acting_as_owner(config.state_dir):
             was = RefusedMarker(config.pin_refused_dir).clear(name)
         done = "its refusal is forgotten" if was else "was not refused"
-        print(f"token {name}: {done}; the signer is not running")
+        text, answer = f"{done}; the signer is not running", {"retried": False, "forgotten": was}
     else:
-        print(f"token {name}: the signer tries its PIN again; `signer status` shows how it ended")
+        text = "the signer tries its PIN again; `signer status` shows how it ended"
+        answer = {"retried": True, "forgotten": False}
+    print(json.dumps({"token": name} | answer, indent=2) if arguments.json else f"token {name}: {text}")
     return ExitCode.OK

@@ -86,11 +86,21 @@ def _make_folder(folder: Path, uid: int, gid: int) -> None:
         return
     status = folder.stat()
     if status.st_uid not in (os.geteuid(), uid, 0):
-        raise ConfigError(f"{folder}: belongs to uid {status.st_uid}; sockets go into a folder of our own")
+        raise ConfigError(
+            f"{folder}: belongs to {_name(status.st_uid)}, and this runs as {_name(os.geteuid())}; "
+            f"run it as {_name(status.st_uid)}: sockets go into a folder of the signer's own user"
+        )
     if stat.S_IMODE(status.st_mode) & 0o007 and status.st_uid == os.geteuid():
         folder.chmod(_FOLDER_MODE)
     elif stat.S_IMODE(status.st_mode) & 0o002:
         raise ConfigError(f"{folder}: others can write to it; run: chmod 0750 {folder}")
+
+
+def _name(uid: int) -> str:
+    try:
+        return f"the user {pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return f"uid {uid}"
 
 
 def _uid(listener: Listener) -> int:

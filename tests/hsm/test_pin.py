@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import pwd
 import traceback
 from typing import TYPE_CHECKING
 
@@ -130,6 +131,26 @@ def test_a_file_of_another_user_is_refused(file: Path, monkeypatch: pytest.Monke
 
     with pytest.raises(PinSourceError, match="belongs to uid"):
         PinFile(file).read()
+
+
+def test_a_file_of_another_user_tells_how_to_run_as_that_user(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the name of a user that has one, with numbers for one that has none."""
+    owner = pwd.getpwuid(os.geteuid()).pw_name
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    if os.getuid() == 0:
+        os.chown(file, 65534, 65534)
+        owner = pwd.getpwuid(65534).pw_name
+    with pytest.raises(PinSourceError, match=f"runuser -u {owner} -- COMMAND"):
+        PinFile(file).read()
+
+    if os.getuid() == 0:
+        os.chown(file, 54321, 54322)
+        with pytest.raises(
+            PinSourceError, match="setpriv --reuid 54321 --regid 54322 --clear-groups COMMAND"
+        ):
+            PinFile(file).read()
 
 
 def test_the_fingerprint_follows_the_source(file: Path) -> None:
