@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
+import re
 import socket
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from signer import __version__
+from signer.control.auth import Scope
 from signer.signing.freeze import FreezeMarkers
 
 if TYPE_CHECKING:
@@ -157,6 +160,32 @@ def test_a_valid_config_is_0_and_strict_finds_more(signer: Signer) -> None:
     assert len(answer["warnings"]) == result.out.count("warning: ")
 
 
+def test_a_config_that_this_user_may_not_read_is_4(signer: Signer, public_site: Path) -> None:
+    """The user whose file it is, is named; with --json too it is 4."""
+    (public_site / "signer.toml").chmod(0o600)
+
+    for command in (("status",), ("check-config",), ("freeze", "--all", "--reason", "drill")):
+        result = signer(*command, user=NOBODY, cwd=public_site)
+        assert result.code == 4
+        assert f"it belongs to the user {pwd.getpwuid(os.geteuid()).pw_name}" in " ".join(
+            lines_of(result.err)
+        )
+    as_json = signer("check-config", "--json", user=NOBODY, cwd=public_site)
+    assert (as_json.code, json.loads(as_json.out)["valid"]) == (4, False)
+
+
+def test_a_config_in_a_folder_that_this_user_may_not_enter_is_4(signer: Signer, public_site: Path) -> None:
+    """The folder that is in the way is named."""
+    inner = public_site / "inner"
+    inner.mkdir(mode=0o700)
+    (public_site / "signer.toml").rename(inner / "signer.toml")
+
+    result = signer("--config", "inner/signer.toml", "status", user=NOBODY, cwd=public_site)
+
+    assert result.code == 4
+    assert f"the folder {inner} belongs to" in result.err
+
+
 # -- status, reload, stop ---------------------------------------------------------------------------------
 
 
@@ -172,6 +201,8 @@ def test_a_signer_that_does_not_run_is_3(command: tuple[str, ...], signer: Signe
     (line,) = lines_of(result.err)
     assert "not running" in line
     assert "signer serve" in line
+    assert "as the signer's user" in line
+    assert "./deploy/quickstart --detach" in line
 
 
 def test_status_as_json_of_a_signer_that_does_not_run(signer: Signer) -> None:
@@ -213,6 +244,60 @@ def test_status_shows_what_matters(signer: Signer, answers: Answers) -> None:
     assert "\x1b" not in out
 
 
+def test_status_tells_what_needs_attention_first(signer: Signer, answers: Answers) -> None:
+    """Right under line 1, one line each; nothing in them steers the terminal."""
+    answers.json("/v1/status", STATUS | {"problems": ["token a is away", "odd\u001b[31m"], "restarts": 3})
+
+    out = signer("status").out.splitlines()
+
+    assert out[0].startswith("serving, ready")
+    assert out[1:3] == ["attention: token a is away", "attention: odd?[31m"]
+    assert "restarts of the signing process: 3" in out
+
+
+@pytest.mark.parametrize(
+    ("ready", "problems", "code"),
+    [(True, [], 0), (True, ["x"], 5), (False, ["x"], 1)],
+)
+def test_strict_status_is_5_with_a_problem(
+    ready: bool,  # noqa: FBT001
+    problems: list[str],
+    code: int,
+    signer: Signer,
+    answers: Answers,
+) -> None:
+    """Not ready stays 1; without --strict a problem alone is 0."""
+    answers.json("/v1/status", STATUS | {"ready": ready, "problems": problems})
+
+    assert signer("status", "--strict").code == code
+    assert signer("status", "--strict", "--json").code == code
+    assert signer("status").code == (0 if ready else 1)
+
+
+def test_status_counts_lanes_by_what_is_configured(signer: Signer, answers: Answers, site: Path) -> None:
+    """Two lanes are wanted where the file says nothing; a broken file leaves the number of those that are there."""
+    answers.json("/v1/status", STATUS)
+    wanted = signer("status").out
+    with (site / "signer.toml").open("a", encoding="utf-8") as file:
+        file.write("\nnonsense = 1\n")
+
+    assert "  1 of 2" in wanted
+    assert "SIGNED SINCE START" in wanted
+    assert "  1 of 1" in signer("status").out
+
+
+def test_status_tells_what_was_not_signed_and_how_the_audit_log_is(signer: Signer, answers: Answers) -> None:
+    """In one line."""
+    counters = {"verdicts": {"signed": 9, "late": 2, "failed": 1}}
+    audit = {"seq": 4, "waiting": 5, "lost": 6, "degraded": "disk full"}
+    answers.json("/v1/status", STATUS | {"counters": counters, "audit": audit})
+
+    line = (
+        "requests not signed: 2 late, 0 refused, 1 failed   audit log: 5 waiting, 6 lost, degraded: disk full"
+    )
+    assert line in signer("status").out.splitlines()
+
+
 def test_status_of_an_old_or_new_signer_is_no_traceback(signer: Signer, answers: Answers) -> None:
     """Missing fields are shown as unknown."""
     answers.json("/v1/status", {"state": "starting"})
@@ -235,9 +320,26 @@ def test_a_refused_reload_is_1_with_the_signers_words(signer: Signer, answers: A
 
 def test_a_reload_tells_the_generation(signer: Signer, answers: Answers) -> None:
     """The new generation is in the answer."""
-    answers.json("/v1/reload", {"generation": 4})
+    answers.json("/v1/reload", {"generation": 4, "quarantined": {}})
 
-    assert signer("reload").out == "reloaded, generation 4\n"
+    result = signer("reload")
+
+    assert (result.code, result.out, result.err) == (0, "reloaded, generation 4\n", "")
+
+
+def test_a_reload_that_quarantines_a_key_is_5(signer: Signer, answers: Answers) -> None:
+    """The key and the reason are told; a script gets the signer's answer."""
+    answer = {"generation": 4, "quarantined": {R1: "doubled\u001b[31m"}}
+    answers.json("/v1/reload", answer)
+
+    result = signer("reload")
+
+    assert (result.code, result.out) == (5, "reloaded, generation 4\n")
+    (line,) = lines_of(result.err)
+    assert R1 in line
+    assert line.endswith("doubled?[31m")
+    as_json = signer("reload", "--json")
+    assert (as_json.code, json.loads(as_json.out)) == (5, answer)
 
 
 def test_stop_waits_until_nobody_listens(signer: Signer, answers: Answers, site: Path) -> None:
@@ -249,6 +351,13 @@ def test_stop_waits_until_nobody_listens(signer: Signer, answers: Answers, site:
     assert (result.code, result.out) == (0, "stopped\n")
     with socket.socket(socket.AF_UNIX) as probe:
         assert probe.connect_ex(str(site / "admin.sock")) != 0
+
+
+def test_stop_as_json(signer: Signer, answers: Answers) -> None:
+    """For scripts."""
+    answers.json("/v1/stop", {"stopping": True})
+
+    assert json.loads(signer("stop", "--json").out) == {"stopped": True}
 
 
 def test_a_signer_that_says_403_is_4(signer: Signer, answers: Answers) -> None:
@@ -281,6 +390,7 @@ def test_a_socket_that_may_not_be_used_is_4(signer: Signer, public_site: Path) -
         (("--node", "a"), ("node", "a")),
         (("--key", K1), ("key", K1_PUB)),
         (("--key", R1), ("key", R1)),
+        (("--key", "k1-1"), ("key", K1_PUB)),
     ],
 )
 def test_a_freeze_goes_to_the_signer(
@@ -295,6 +405,54 @@ def test_a_freeze_goes_to_the_signer(
     assert (result.code, result.out) == (0, f"frozen: {scope} {name}".rstrip() + "\n")
     assert answers.asked == [("POST", "/v1/freeze", {"scope": scope, "name": name, "reason": "drill"})]
     assert not (site / "state").exists()
+
+
+def test_a_label_of_two_keys_freezes_nothing(signer: Signer, site: Path, answers: Answers) -> None:
+    """The same label on two tokens: both keys are named, with their tokens."""
+    text = (site / "signer.toml").read_text(encoding="utf-8")
+    other = '[tokens.other]\nuri = "pkcs11:token=o?module-path=/usr/lib/softhsm/libsofthsm2.so"\npin_credential = "o"\n'
+    key = "PUB_R1_5B4YWRuzRL1vhyywAY3BQRRRsA8RkXHVfb11yawNRWYb2fdLj8"
+    block = f'[[keys]]\npublic_key = "{key}"\nrole = "block"\nnode = "a"\ntoken = "other"\nlabel = "k1-1"\n'
+    (site / "signer.toml").write_text(f"{text}\n{other}\n{block}", encoding="utf-8")
+
+    for command in ("freeze", "unfreeze"):
+        result = signer(command, "--key", "k1-1", "--reason", "drill")
+
+        assert result.code == 2
+        assert f"{K1_PUB} on token primary, {key} on token other" in result.err
+    assert answers.asked == []
+
+
+def test_a_freeze_by_label_with_a_broken_config_is_2(signer: Signer, site: Path) -> None:
+    """A label means nothing without the file; the message says that a public key works."""
+    with (site / "signer.toml").open("a", encoding="utf-8") as file:
+        file.write("\nnonsense = 1\n")
+
+    result = signer("freeze", "--key", "r1-1", "--reason", "drill")
+
+    assert result.code == 2
+    assert "labels are unknown while the file is invalid" in result.err
+
+
+def test_freeze_and_unfreeze_as_json(signer: Signer, site: Path) -> None:
+    """Who froze, and what is still frozen."""
+    FreezeMarkers(site / "state" / "frozen").set("node", "a", "me", "repair")
+    frozen = json.loads(signer("freeze", "--key", "r1-1", "--reason", "drill", "--json").out)
+    unfrozen = json.loads(signer("unfreeze", "--key", "r1-1", "--json").out)
+    again = json.loads(signer("unfreeze", "--key", "r1-1", "--json").out)
+
+    assert (frozen["frozen"], frozen["by"]) == ({"scope": "key", "name": R1}, "marker")
+    assert (unfrozen["unfrozen"], again["unfrozen"]) == (True, False)
+    assert [mark["name"] for mark in unfrozen["still_frozen"]] == ["a"]
+
+
+def test_a_freeze_by_the_signer_as_json(signer: Signer, answers: Answers) -> None:
+    """The marker is the signer's own."""
+    answers.json("/v1/freeze", {})
+
+    answer = json.loads(signer("freeze", "--all", "--reason", "drill", "--json").out)
+
+    assert answer == {"frozen": {"scope": "all", "name": ""}, "by": "signer"}
 
 
 @pytest.mark.parametrize("server", ["answers", "site"])
@@ -411,6 +569,17 @@ def test_the_lines_for_a_node_by_unix_socket(signer: Signer, site: Path) -> None
     assert live[1:] == [f"signature-provider = {key}=KEOSD:unix://{site}/run/a.sock" for key in (R1, K1_PUB)]
 
 
+def test_a_relative_config_gives_plain_socket_paths(signer: Signer, site: Path) -> None:
+    """What is pasted into another program's file has no `..`."""
+    below = site / "below"
+    below.mkdir()
+
+    out = signer("nodes", "config", "a", "--config", "../signer.toml", cwd=below).out
+
+    assert ".." not in out
+    assert f"KEOSD:unix://{site.resolve()}/run/a.sock\n" in out
+
+
 def test_the_lines_for_a_node_as_json(signer: Signer, site: Path) -> None:
     """A script gets the parts."""
     answer = json.loads(signer("nodes", "config", "a", "--json").out)
@@ -448,6 +617,14 @@ def test_a_key_is_shown_by_any_name(name: str, signer: Signer) -> None:
     assert json.loads(signer("keys", "show", name, "--json").out)["label"] == "k1-1"
 
 
+def test_a_shown_key_has_a_readable_date(signer: Signer, answers: Answers) -> None:
+    """In JSON it stays a number."""
+    answers.json("/v1/status", STATUS)
+
+    assert "2023-11-14T22:13:20Z" in signer("keys", "show", R1).out
+    assert json.loads(signer("keys", "show", R1, "--json").out)["last_signature_at"] == 1700000000.5
+
+
 def test_an_unknown_key_is_2(signer: Signer) -> None:
     """The nearest label is suggested."""
     result = signer("keys", "show", "k1-2")
@@ -473,6 +650,26 @@ def test_an_access_token_is_shown_once(signer: Signer, site: Path) -> None:
     assert signer("token", "revoke", "me").code == 0
     assert signer("token", "revoke", "me").code == 1
     assert json.loads(signer("token", "list", "--json").out)[0]["revoked_at"] is not None
+
+
+def test_the_help_of_token_create_has_a_line_for_each_scope(signer: Signer) -> None:
+    """And for no other."""
+    text = signer("token", "create", "--help").out
+
+    assert re.findall(r"^  ([a-z]+)  +[a-z]", text.partition("scopes,")[2], re.MULTILINE) == list(Scope)
+
+
+def test_retry_and_revoke_as_json(signer: Signer, request: pytest.FixtureRequest) -> None:
+    """For scripts."""
+    assert signer("token", "create", "me", "--scope", "view").code == 0
+    offline = json.loads(signer("token", "retry", "primary", "--json").out)
+    answers: Answers = request.getfixturevalue("answers")
+    answers.json("/v1/token/retry", {"retried": "primary"})
+    online = json.loads(signer("token", "retry", "primary", "--json").out)
+
+    assert json.loads(signer("token", "revoke", "me", "--json").out) == {"revoked": "me"}
+    assert offline == {"token": "primary", "retried": False, "forgotten": False}
+    assert online == {"token": "primary", "retried": True, "forgotten": False}
 
 
 def test_an_access_token_does_not_overwrite_a_file(signer: Signer, site: Path) -> None:
