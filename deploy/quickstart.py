@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import fcntl
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -201,6 +202,7 @@ def _show(layout: Layout, trial: dict[str, Any], *, json: bool) -> None:
             "# who can read that folder.\n"
         )
     sys.stdout.flush()
+    _say(f"look at it: {shlex.join([str(_SIGNER), '--config', str(layout.config), 'status'])}")
 
 
 def _signer(layout: Layout, *arguments: str) -> str:

@@ -30,6 +30,8 @@ _WELL: Final = ("logged-in", "closed")
 _POLL_S: Final = 0.05
 #: What of the log a failure shows.
 _TAIL_LINES: Final = 20
+#: A line for each request of a node that asks already: many a second, and never why a start failed.
+_NOISE: Final = '"request not signed"'
 _SIGNER: Final = Path(sys.executable).with_name("signer")
 
 
@@ -106,14 +108,14 @@ def log_size(layout: Layout) -> int:
 
 
 def log_tail(layout: Layout, since: int) -> str:
-    """Return the last lines of the log file, of those after byte `since`."""
+    """Return the last lines of the log file after byte `since`, without those of single requests."""
     try:
         with layout.log.open("rb") as file:
             file.seek(since)
             lines = file.read().decode("utf-8", "replace").splitlines()
     except OSError:
         return ""
-    return "\n".join(lines[-_TAIL_LINES:])
+    return "\n".join([line for line in lines if _NOISE not in line][-_TAIL_LINES:])
 
 
 def watch(process: subprocess.Popen[bytes]) -> int:

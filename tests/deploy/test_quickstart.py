@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import pwd
+import shlex
 import signal
 import socket
 import stat
@@ -146,6 +147,13 @@ class TestRunning:
             assert f"signature-provider = {key['public_key']}=KEOSD:http://127.0.0.1:" in again.stdout
         assert not [secret for secret in running.secrets() if secret in again.stdout + again.stderr]
 
+    def test_the_next_command_is_printed_and_runs(self, running: Trial) -> None:
+        """In full, to be pasted as it is."""
+        printed = running.run("--detach").stderr.partition("look at it: ")[2].splitlines()[0]
+        done = subprocess.run(shlex.split(printed), capture_output=True, text=True, check=False, cwd="/")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("serving, ready")
+
     def test_json_is_all_that_json_prints(self, running: Trial) -> None:
         """The file's content, for a script to read."""
         again = running.run("--detach", "--json")
@@ -223,6 +231,7 @@ class TestLife:
         failed = trial.run("--detach")
         assert failed.returncode == 1
         assert "timeout_msx" in failed.stderr
+        assert "request not signed" not in failed.stderr
         assert "serving" not in failed.stderr
         assert trial.description()["pid"] is None
         config.write_text(good)
