@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shlex
 import subprocess
@@ -137,3 +139,61 @@ def test_strict_check_config_finds_the_software_token(trial: Trial) -> None:
 
     assert result.returncode == 5
     assert "software" in result.stdout + result.stderr
+
+
+def test_the_commands_to_look_at_a_trial_run(trial: Trial) -> None:
+    """As they are written, on a clone whose `.signer` is the trial of this test."""
+    section = _README.partition("## Look at it")[2].partition("\n## ")[0]
+    blocks = re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    with tempfile.TemporaryDirectory(prefix="clone-") as clone:
+        Path(clone, ".signer").symlink_to(trial.folder)
+        Path(clone, ".venv").symlink_to(REPOSITORY / ".venv")
+
+        done = subprocess.run(
+            ["/bin/bash", "-eu", "-o", "pipefail"],
+            input="\n".join(blocks),
+            cwd=clone,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_TIMEOUT_S,
+        )
+
+    assert done.returncode == 0, done.stderr
+    assert "signature-provider" in done.stdout
+    assert json.loads(done.stdout.splitlines()[-1])["name"] == "quickstart"
+
+
+_ROOTS = {path.name for path in REPOSITORY.iterdir()}
+_PATHS = sorted(
+    {
+        word.removeprefix("./")
+        for text in re.findall(r"`([^`\n]+)`|^    (\./\S+)$", _README, re.MULTILINE)
+        for word in " ".join(text).split()
+        if re.fullmatch(r"[A-Za-z0-9._/-]+", word)
+        and (
+            word.removeprefix("./").partition("/")[0] in _ROOTS
+            or re.search(r"\.(md|toml|lock|json|log)$", word)
+        )
+        and not word.startswith(("DIR/", "STATE/", ".signer", "/"))
+    }
+    - {"signer"}
+)
+
+
+@pytest.mark.parametrize("path", _PATHS)
+def test_every_path_in_the_clone_exists(path: str) -> None:
+    assert (REPOSITORY / path).exists()
+
+
+def test_the_paths_of_the_clone_are_found_in_the_text() -> None:
+    """So that the test above does not pass by finding none."""
+    assert {"deploy/quickstart", "deploy/runbook.md", "hsm/README.md", "requirements.lock"} <= set(_PATHS)
+
+
+def test_every_path_of_a_trial_exists(trial: Trial) -> None:
+    places = {"DIR": trial.folder, ".signer": trial.folder, "STATE": trial.folder / "state"}
+    named = re.findall(r"(?<![\w/.])(DIR|STATE|\.signer)/([A-Za-z0-9._/-]*[A-Za-z0-9])", _README)
+
+    assert len(set(named)) >= 4
+    assert not [name for place, name in named if not os.path.lexists(places[place] / name)]

@@ -1,0 +1,67 @@
+"""The runbook's commands run as they are written, in their order, on a trial."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from rig.trial import REPOSITORY, Trial
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_RUNBOOK = (REPOSITORY / "deploy" / "runbook.md").read_text(encoding="utf-8")
+#: Three starts and stops of a signer are among the commands.
+_TIMEOUT_S = 180
+
+
+@pytest.fixture
+def trial() -> Iterator[Trial]:
+    """A trial that runs, detached."""
+    with tempfile.TemporaryDirectory(prefix="runbook-") as parent:
+        made = Trial(Path(parent) / "trial")
+        try:
+            made.start()
+            yield made
+        finally:
+            made.stop()
+
+
+def _blocks() -> list[str]:
+    return re.findall(r"^```sh\n(.*?)^```$", _RUNBOOK, re.MULTILINE | re.DOTALL)
+
+
+def test_every_command_of_the_runbook_runs(trial: Trial) -> None:
+    """One shell, ended by the first command that fails. A start by hand in it is stopped by a later block."""
+    blocks = _blocks()
+    assert len(blocks) > 15
+    marked = [f"echo '== block {number}' >&2\n{block}" for number, block in enumerate(blocks)]
+
+    done = subprocess.run(
+        ["/bin/bash", "-eu"],
+        input="\n".join(marked),
+        cwd=REPOSITORY,
+        env=os.environ | {"SIGNER": str(trial.folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_TIMEOUT_S,
+    )
+
+    assert done.returncode == 0, f"{done.stderr[-4000:]}\n{done.stdout[-2000:]}"
+    assert f"== block {len(blocks) - 1}" in done.stderr
+    for word in ("FROZEN node primary", "primary-r1-3", "fit", "reloaded, generation"):
+        assert word in done.stdout
+
+
+def test_every_section_that_the_tables_name_is_there() -> None:
+    headings = set(re.findall(r"^## (.+)$", _RUNBOOK, re.MULTILINE))
+    rows = re.findall(r"^\| .* \| .* \| ([A-Z][A-Za-z ,]+) \|$", _RUNBOOK, re.MULTILINE)
+
+    assert rows
+    assert {name for row in rows for name in row.split(", ")} <= headings
