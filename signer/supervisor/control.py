@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from signer import channel as channels
+from signer.supervisor import child
 from signer.supervisor.lanes import kill
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import Awaitable, Callable
 
-    from signer.channel import Message
+    from signer.channel import Channel, Message
     from signer.config import Config
 
 log = logging.getLogger("signer.supervisor")
@@ -38,7 +37,7 @@ class ControlKeeper:
     def __init__(self, status: Callable[[], Awaitable[dict[str, Any]]]) -> None:
         self._status = status
         self._process: Process | None = None
-        self._channel: channels.Channel | None = None
+        self._channel: Channel | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._answers: set[asyncio.Task[None]] = set()
         self._ready = False
@@ -87,23 +86,9 @@ class ControlKeeper:
 
     async def _run_once(self, config: Config, sockets: list[socket.socket]) -> None:
         self._ready = False
-        ours, theirs = channels.pair()
-        try:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-P",
-                "-m",
-                "signer.control.process",
-                "--channel-fd",
-                str(theirs.fileno()),
-                pass_fds=(theirs.fileno(),),
-                stdin=asyncio.subprocess.DEVNULL,
-            )
-        finally:
-            theirs.close()
-        self._channel = channels.Channel(ours, self._on_message, lambda: None)
-        start = {"type": "start", "config": config.model_dump(mode="json")}
-        self._channel.send(start, [sock.fileno() for sock in sockets])
+        self._process, self._channel = await child.start(
+            "signer.control.process", config, sockets, self._on_message, lambda: None
+        )
         await self._process.wait()
         self._channel.close()
 

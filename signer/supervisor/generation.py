@@ -7,14 +7,13 @@ import contextlib
 import itertools
 import logging
 import signal
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 from hsm.pin import PinCredential, PinFile
 from hsm.refused import RefusedMarker
-from signer import channel as channels
 from signer import selection
+from signer.supervisor import child
 from signer.supervisor.lanes import LaneKeeper, OpenLane, kill
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hsm.pin import PinSource
-    from signer.channel import Message
+    from signer.channel import Channel, Message
     from signer.config import Config
 
 log = logging.getLogger("signer.supervisor")
@@ -63,7 +62,7 @@ class Generation:
         self._answers: dict[int, asyncio.Future[Message]] = {}
         self._ids = itertools.count(1)
         self._process: Process | None = None
-        self._channel: channels.Channel | None = None
+        self._channel: Channel | None = None
         self._tasks: list[asyncio.Task[None]] = []
         marker = RefusedMarker(config.state_dir / "pin-refused")
         self.keepers = {
@@ -85,23 +84,9 @@ class Generation:
 
     async def start(self, sockets: list[socket.socket]) -> None:
         """Start the process and its lanes. It does not listen yet."""
-        ours, theirs = channels.pair()
-        try:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-P",
-                "-m",
-                "signer.signing.process",
-                "--channel-fd",
-                str(theirs.fileno()),
-                pass_fds=(theirs.fileno(),),
-                stdin=asyncio.subprocess.DEVNULL,
-            )
-        finally:
-            theirs.close()
-        self._channel = channels.Channel(ours, self._on_message, self._lost)
-        start = {"type": "start", "config": self.config.model_dump(mode="json")}
-        self._channel.send(start, [sock.fileno() for sock in sockets])
+        self._process, self._channel = await child.start(
+            "signer.signing.process", self.config, sockets, self._on_message, self._lost
+        )
         self._tasks = [asyncio.create_task(keeper.run()) for keeper in self.keepers.values()]
 
     def how_it_ended(self) -> str:
