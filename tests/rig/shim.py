@@ -49,9 +49,7 @@ class Shim:
             "SHIM_CACHE": str(self.folder),
         }
 
-    def tell(
-        self, action: str = "ok", *, every: int = 1, delay_ms: float = 0, once: bool = False
-    ) -> None:
+    def tell(self, action: str = "ok", *, every: int = 1, delay_ms: float = 0, once: bool = False) -> None:
         """Change what happens from the next signature on.
 
         Args:

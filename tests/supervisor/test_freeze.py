@@ -47,7 +47,9 @@ def test_nothing_is_signed_after_the_confirmation(site: Site) -> None:
     with Load(site, ("r1-1", "primary", "tcp"), ("k1-1", "standby", "unix")) as load:
         confirmed_at = freeze(site)
         load.wait_for_more(50)
-    site.wait(lambda status: sum(key["signatures"] for key in status["keys"]) == load.signed, "all are counted")
+    site.wait(
+        lambda status: sum(key["signatures"] for key in status["keys"]) == load.signed, "all are counted"
+    )
     assert max(key["last_signature_at"] or 0 for key in site.status()["keys"]) < confirmed_at
     answered = [failure for failure in load.failed if " 500 " in failure]
     assert all("rule frozen" in failure and "drill" in failure for failure in answered)

@@ -110,7 +110,9 @@ def test_a_signature_that_cannot_be_made_in_time_is_refused_as_late_and_counted(
         assert name == "signer_late_exception"
         assert "no signature within 40 ms" in message
         assert site.key(label) in message
-    status = site.wait(lambda status: status["counters"]["late_replies"] >= 1, "the late signature is counted")
+    status = site.wait(
+        lambda status: status["counters"]["late_replies"] >= 1, "the late signature is counted"
+    )
     assert status["counters"]["verdicts"] == {"late": 2}
     assert all(key["signatures"] == 0 for key in status["keys"])
     shim.tell("ok")

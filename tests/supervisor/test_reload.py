@@ -52,7 +52,9 @@ def test_a_reload_loses_no_request(site: Site) -> None:
     after = site.status()
     assert (after["generation"], after["signing_pid"] != before) == (3, True)
     # And none is missing in the book: the processes that ended told of their last ones too.
-    site.wait(lambda status: sum(key["signatures"] for key in status["keys"]) == load.signed, "all are counted")
+    site.wait(
+        lambda status: sum(key["signatures"] for key in status["keys"]) == load.signed, "all are counted"
+    )
 
 
 def test_the_old_process_and_its_lanes_end_after_a_reload(site: Site) -> None:
