@@ -52,7 +52,9 @@ def test_nothing_is_signed_after_the_confirmation(site: Site) -> None:
     )
     assert max(key["last_signature_at"] or 0 for key in site.status()["keys"]) < confirmed_at
     answered = [failure for failure in load.failed if " 500 " in failure]
-    assert all("rule frozen" in failure and "drill" in failure for failure in answered)
+    # A marker freezes from the moment it exists; its reason is readable a moment later.
+    assert all("rule frozen" in failure for failure in answered), set(answered)
+    assert not answered or "drill" in answered[-1]
     # On a machine that is too busy for a confirmation in time, the process is killed: those get no answer.
     killed = site.events("signing process did not confirm the freeze; killed")
     assert answered == load.failed or killed, set(load.failed) - set(answered)
