@@ -6,28 +6,25 @@ its order. It ends when the channel ends.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import itertools
-import json
 import logging
 import signal
-import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
-from hsm.hardening import harden
 from signer import channel as channels
-from signer import selection
-from signer.config import Config
+from signer import inheritance, selection
 from signer.control import server
 from signer.control.app import create_app
 from signer.control.auth import DATABASE, TokenStore, TokenStoreError
-from signer.logs import configure
 from signer.signing.connection import Listener
 
 if TYPE_CHECKING:
+    import socket
+
     from signer.channel import Message
+    from signer.config import Config
 
 log = logging.getLogger("signer.control")
 
@@ -91,19 +88,10 @@ async def serve(
 
 def main() -> int:
     """Run the process. `--channel-fd N` is the supervisor's channel. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="signer.control.process")
-    parser.add_argument("--channel-fd", type=int, required=True)
-    options = parser.parse_args()
-    harden()
-    configure("control")
-    sock = socket.socket(fileno=options.channel_fd)
-    try:
-        message, fds = channels.receive_blocking(sock)
-    except EOFError:
+    given = inheritance.receive("control")
+    if given is None:
         return 0
-    # As JSON, because the models are strict: a Path is a string there and nowhere else.
-    config = Config.model_validate_json(json.dumps(message["config"]))
-    sockets = [socket.socket(fileno=fd) for fd in fds]
+    config, sockets, sock = given
     try:
         tokens = TokenStore(config.state_dir / DATABASE)
     except TokenStoreError as error:

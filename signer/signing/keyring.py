@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from signer.antelope.keys import PublicKey
-    from signer.antelope.signature import Signature
 
 _NS_PER_MS = 1_000_000
 #: Time for one probe signature, in ms. Generous: a slow token is still a token.
@@ -200,12 +199,3 @@ class Keyring:
 def build(public_key: PublicKey, *, role: str, node: str, token: str, label: str, index: int) -> KeyEntry:
     """Return an entry for a configured key, with its verifier ready."""
     return KeyEntry(public_key, str(public_key), role, node, token, label, index, verifier_for(public_key))
-
-
-def seal(entry: KeyEntry, digest: Digest, rs: bytes) -> Signature:
-    """Verify r || s (bytes, 64) against the key and return the signature with its recovery id.
-
-    Raises:
-        SigningError: it is not a signature by this key that nodeos would accept.
-    """
-    return entry.verifier.seal(digest, rs)

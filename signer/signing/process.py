@@ -6,11 +6,9 @@ sockets first, then lanes (sockets of processes with a logged-in session). It en
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import gc
-import json
 import logging
 import os
 import signal
@@ -20,12 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 
-from hsm.hardening import harden
 from hsm.race import Lane, Limits, Race
 from signer import channel as channels
-from signer import selection
-from signer.config import Config
-from signer.logs import configure
+from signer import inheritance, selection
 from signer.signing import keyring, rehearsal, server
 from signer.signing.app import App
 from signer.signing.connection import Listener
@@ -38,6 +33,7 @@ from signer.signing.service import NodeTerms, Service
 
 if TYPE_CHECKING:
     from signer.channel import Message
+    from signer.config import Config
     from signer.signing.service import Decision
 
 log = logging.getLogger("signer.signing")
@@ -255,18 +251,12 @@ def _unchecked(ring: TokenRing) -> bool:
 
 def main() -> None:
     """Run the process. `--channel-fd N` is the supervisor's channel."""
-    parser = argparse.ArgumentParser(prog="signer.signing.process")
-    parser.add_argument("--channel-fd", type=int, required=True)
-    options = parser.parse_args()
-    harden()
-    configure("signing")
-    sock = socket.socket(fileno=options.channel_fd)
-    message, fds = channels.receive_blocking(sock)
-    config = Config.model_validate_json(json.dumps(message["config"]))
-    sockets = [socket.socket(fileno=fd) for fd in fds]
+    given = inheritance.receive("signing")
+    if given is None:
+        return
 
     async def serve() -> None:
-        await SigningProcess(config, sockets, sock).run()
+        await SigningProcess(*given).run()
 
     uvloop.run(serve())
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from hsm.race import Ending
 from signer.antelope.keys import Digest, PublicKey
 from signer.errors import FormatError, SigningError
-from signer.signing import envelope, keyring, sign_request
+from signer.signing import envelope, sign_request
 from signer.signing.envelope import FaultError, as_keosd, refuse
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class _Request:
         assert entry is not None  # noqa: S101 - ask() set it
         self._check_result(entry, result)
         try:
-            text = str(keyring.seal(entry, self.digest, result.rs))
+            text = str(entry.verifier.seal(self.digest, result.rs))
         except SigningError as error:
             if call.rehearsal:
                 return ""  # every other K1 signature is not canonical; its verification was rehearsed all the same
