@@ -86,8 +86,6 @@ class Lane:
     busy_since_ns: int = 0
     #: Told to stop with its job; it is free once it has answered.
     cancelled: bool = False
-    signed: int = 0
-    failed: int = 0
 
     @property
     def state(self) -> str:
@@ -375,7 +373,6 @@ class Race:
         if reply.reason:
             job.reason = reply.reason
         if reply.outcome == Outcome.SIGNED:
-            lane.signed += 1
             if job.done:
                 self.late_replies += job.late  # else another lane was first
             else:
@@ -383,7 +380,6 @@ class Race:
                     job, Result(Ending.SIGNED, reply.rs, lane.id, job.tries, reply.module_ns, job.reason)
                 )
         elif reply.outcome in (Outcome.KEY_FAILED, Outcome.SESSION_LOST, Outcome.OPERATION_FAILED):
-            lane.failed += 1
             job.key_failed = reply.outcome == Outcome.KEY_FAILED
             if reply.outcome == Outcome.SESSION_LOST:
                 self._lose(lane, reply.reason)
