@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
@@ -59,6 +60,13 @@ DEFAULT_MAX_CONNECTIONS: Final = 256
 #: A local client delivers a request within 1 ms; this only frees the connections of those who never do.
 DEFAULT_REQUEST_TIMEOUT_MS: Final = 10000
 
+#: A node on the same continent answers within 0.3 s; a rotation asks several times a second and has time.
+DEFAULT_API_TIMEOUT_MS: Final = 2000
+#: One night a week may pass unseen.
+DEFAULT_EVIDENCE_MAX_AGE_H: Final = 192
+#: Three nights to generate more keys and restart a node.
+DEFAULT_RING_LOW_WATER: Final = 3
+
 #: Where Debian keeps the state of services (FHS 3.0, section 5.8).
 DEFAULT_STATE_DIR: Final = Path("/var/lib/antelope-signer")
 #: The environment variable that names SoftHSM's configuration file (softhsm2.conf(5)).
@@ -67,6 +75,7 @@ SOFTHSM2_CONF: Final = "SOFTHSM2_CONF"
 Role = Literal["block", "rotation", "account", "audit", "probe"]
 ListenerKind = Literal["node", "wallet", "admin", "control"]
 Purpose = Literal["block", "control"]
+Approval = Literal["never", "promote", "always"]
 
 _TCP = re.compile(r"(?:\[(?P<six>[^\]]*)\]|(?P<four>[^:]*)):(?P<port>[0-9]{1,5})", re.ASCII)
 _MAX_PORT: Final = 65535
@@ -128,6 +137,21 @@ def _public_key(value: object) -> PublicKey:
         raise ValueError(f"is not a public key: {error}") from None
 
 
+def _url(value: str) -> str:
+    try:
+        parts = urllib.parse.urlsplit(value)
+        port = parts.port
+    except ValueError:
+        raise ValueError("is not a URL") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise ValueError("is not http://HOST:PORT or https://HOST:PORT")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("carries a user name or password, which no nodeos asks for and logs would show")
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError("has a path; give the address alone, the signer adds /v1/chain/...")
+    return value.rstrip("/")
+
+
 def _absolute(path: Path, info: ValidationInfo) -> Path:
     text = str(path)
     if not text.isprintable():
@@ -142,6 +166,9 @@ def _absolute(path: Path, info: ValidationInfo) -> Path:
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 Line = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")]
+#: An account or permission of eosio: 1 to 12 of a-z, 1-5 and dots, no dot at the ends (libraries/chain/name.hpp).
+AccountName = Annotated[str, StringConstraints(pattern=r"^[a-z1-5]([a-z1-5.]{0,10}[a-z1-5])?$")]
+ApiUrl = Annotated[str, StringConstraints(max_length=255, pattern=r"^[\x21-\x7e]+$"), AfterValidator(_url)]
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 ConfigKey = Annotated[PublicKey, PlainValidator(_public_key), PlainSerializer(str, return_type=str)]
 ConfigTcp = Annotated[TcpAddress, PlainValidator(TcpAddress.parse), PlainSerializer(str, return_type=str)]
@@ -166,6 +193,16 @@ class Chain(Model):
 
     id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     """The chain id, 64 lower-case hex digits, as `cleos get info` prints it."""
+    api: tuple[ApiUrl, ...] = ()
+    """HTTP APIs of nodes of this chain, a list of `http://127.0.0.1:8888`; a rotation needs one, better two."""
+    api_timeout_ms: Annotated[int, Field(ge=100, le=60_000)] = DEFAULT_API_TIMEOUT_MS
+    """A node's API has this long to answer one question, in ms: 100 to 60000."""
+    producer: AccountName | None = None
+    """The account that is registered as a producer: 1 to 12 of a-z, 1-5 and dots."""
+    rotation_permission: AccountName = "rotate"
+    """The producer's permission that the rotation keys have: 1 to 12 of a-z, 1-5 and dots."""
+    other_rotation_keys: tuple[ConfigKey, ...] = ()
+    """Rotation keys of other signers in the same permission: a list of EOS..., PUB_K1_... or PUB_R1_..."""
 
 
 class Token(Model):
@@ -217,6 +254,10 @@ class Node(Model):
     """The keosd-provider-timeout of this nodeos in ms: 1 to 10000."""
     margin_ms: Annotated[float, Field(ge=0, le=1_000)] = DEFAULT_MARGIN_MS
     """The part of timeout_ms left for the answer's way back, in ms: 0 to 1000, less than timeout_ms."""
+    api: ApiUrl | None = None
+    """This nodeos' own HTTP API, `http://127.0.0.1:8888`; it tells whether the node is in sync."""
+    finalizer_key: Annotated[str, StringConstraints(pattern=r"^PUB_BLS_[A-Za-z0-9_-]{1,200}$")] | None = None
+    """This node's own finalizer key on a Savanna chain, `PUB_BLS_...`."""
 
 
 class Listener(Model):
@@ -264,6 +305,17 @@ class Key(Model):
     """The CKA_LABEL of the private key: 1 to 255 characters of one line."""
     id: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2}){1,64}$")] | None = None
     """The CKA_ID of the private key in lower-case hex, 1 to 64 bytes."""
+
+
+class Rotation(Model):
+    """How production moves from key to key."""
+
+    approval: Approval = "never"
+    """What a second person has to approve: "never", "promote" (promotions) or "always" (cycles too)."""
+    evidence_max_age_h: Annotated[int, Field(ge=1, le=8_760)] = DEFAULT_EVIDENCE_MAX_AGE_H
+    """Evidence of what a node's configuration lists is old after this many hours: 1 to 8760."""
+    ring_low_water: Annotated[int, Field(ge=1, le=1_000)] = DEFAULT_RING_LOW_WATER
+    """A node with fewer unused keys of its curve than this is a warning: 1 to 1000."""
 
 
 class Lanes(Model):
@@ -316,6 +368,8 @@ class Config(Model):
     """Tables [[listeners]]."""
     keys: tuple[Key, ...] = ()
     """Tables [[keys]]."""
+    rotation: Rotation = Rotation()
+    """The table [rotation]."""
     lanes: Lanes = Lanes()
     """The table [lanes]."""
     warmth: Warmth = Warmth()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from signer.config import Config, Key, Listener, Token
+    from signer.config import Chain, Config, Key, Listener, Token
 
 #: sun_path holds 108 bytes with its terminating zero (unix(7)).
 MAX_UNIX_PATH_BYTES = 107
@@ -75,6 +75,29 @@ def _chains(config: Config) -> Iterator[Problem]:
                 f"is the id of chains.{seen[chain.id]} too; give a chain one name and use it",
             )
         seen.setdefault(chain.id, name)
+        yield from _rotation(config, f"chains.{name}", chain)
+
+
+def _rotation(config: Config, at: str, chain: Chain) -> Iterator[Problem]:
+    """What registers a producer's key has to know the producer, and a node of the chain to tell."""
+    if chain.producer is not None and not chain.api:
+        yield Problem(
+            f"{at}.api", "is missing beside producer; name the HTTP API of one node of this chain, better two"
+        )
+    if len(set(chain.api)) != len(chain.api):
+        yield Problem(f"{at}.api", "names one node twice; two answers of one node agree always")
+    if chain.rotation_permission in ("owner", "active"):
+        yield Problem(
+            f"{at}.rotation_permission",
+            f'"{chain.rotation_permission}" can do everything with the account; use a permission of its own, "rotate"',
+        )
+    own = {str(key.public_key) for key in config.keys}
+    for index, key in enumerate(chain.other_rotation_keys):
+        if str(key) in own:
+            yield Problem(
+                f"{at}.other_rotation_keys[{index}]",
+                f"{key} is among [[keys]] of this file; list the keys of other signers here",
+            )
 
 
 # -- tokens -----------------------------------------------------------------------------------------------

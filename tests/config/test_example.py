@@ -20,6 +20,7 @@ MODELS = [
     config.Node,
     config.Listener,
     config.Key,
+    config.Rotation,
     config.Lanes,
     config.Warmth,
     config.Limits,
@@ -63,9 +64,9 @@ def test_every_setting_is_documented(model: type[BaseModel]) -> None:
     assert [name for name, line in lines.items() if not line or "\n" in line] == []
 
 
-@pytest.mark.parametrize("model", [config.Lanes, config.Warmth, config.Limits])
+@pytest.mark.parametrize("model", [config.Rotation, config.Lanes, config.Warmth, config.Limits])
 def test_the_example_shows_the_defaults(model: type[BaseModel]) -> None:
-    """The last three tables of the example are the defaults."""
+    """The last four tables of the example are the defaults."""
     loaded = config_file.load(EXAMPLE)
 
     assert getattr(loaded, model.__name__.lower()) == model()

@@ -27,6 +27,7 @@ URI = "pkcs11:token=primary?module-path=/usr/lib/softhsm/libsofthsm2.so"
 
 #: More tables, to be added at the end.
 CHAIN = '[chains.other]\nid = "' + "b" * 64 + '"\n'
+CHAIN_ID = 'id = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"'
 NODE_B = (
     '[nodes.b]\nchain = "{chain}"\n[[listeners]]\nkind = "node"\nnode = "b"\nunix = "run/b.sock"\n'
     '[[keys]]\npublic_key = "{key}"\nrole = "block"\nnode = "b"\ntoken = "primary"\nlabel = "b"\n'
@@ -58,6 +59,63 @@ class Case(NamedTuple):
 
 
 CASES = [
+    # -- what a rotation needs
+    Case(
+        "producer without a node to ask",
+        CHAIN_ID,
+        CHAIN_ID + '\nproducer = "bp"',
+        "chains.local.api",
+        ("is missing beside producer", "better two"),
+    ),
+    Case(
+        "a node twice",
+        CHAIN_ID,
+        CHAIN_ID + '\napi = ["http://127.0.0.1:1", "http://127.0.0.1:1/"]',
+        "chains.local.api",
+        ("one node twice",),
+    ),
+    Case(
+        "API with a password",
+        CHAIN_ID,
+        CHAIN_ID + '\napi = ["http://me:hunter2@127.0.0.1:1"]',
+        "chains.local.api[0]",
+        ("user name or password",),
+    ),
+    Case(
+        "API with a path",
+        CHAIN_ID,
+        CHAIN_ID + '\napi = ["http://127.0.0.1:1/v1/chain"]',
+        "chains.local.api[0]",
+        ("the address alone",),
+    ),
+    Case(
+        "API by another protocol",
+        CHAIN_ID,
+        CHAIN_ID + '\napi = ["ftp://127.0.0.1:1"]',
+        "chains.local.api[0]",
+        ("http://HOST:PORT",),
+    ),
+    Case(
+        "no account name",
+        CHAIN_ID,
+        CHAIN_ID + '\nproducer = "UPPER"',
+        "chains.local.producer",
+        ("right form", "a-z, 1-5"),
+    ),
+    Case(
+        "rotation by active",
+        CHAIN_ID,
+        CHAIN_ID + '\nrotation_permission = "active"',
+        "chains.local.rotation_permission",
+        ("can do everything", "rotate"),
+    ),
+    Case(
+        "another signer's key is ours",
+        CHAIN_ID,
+        CHAIN_ID + '\nother_rotation_keys = ["PUB_R1_6mqddTeKvgFL3wLJwuzZmG8AgDYtvUiw2qRLFimWa5cU56Kfcr"]',
+        "chains.local.other_rotation_keys[0]",
+        ("other signers",),
+    ),
     # -- the form of values
     Case(
         "unknown top key", "state_dir", "state_dri", "state_dri", ("unknown key", 'did you mean "state_dir"')
