@@ -1,0 +1,1 @@
+"""Moves production from key to key: a pure machine, a journal, and a runner between them."""
