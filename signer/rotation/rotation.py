@@ -1,9 +1,9 @@
 """A rotation as the journal has it: who asked for what, how far it is, and the proofs. Values only.
 
-    planned -> approval -> preflight -> signed -> registered -> proposed -> pending -> active -> verified -> done
-                  |            |          |           \__________\_________\________\-> returning -> returned
-               aborted      refused   failed           \-> registered-unscheduled
-               aborted      aborted   aborted            \-> superseded
+    the way:    planned -> approval -> preflight -> signed -> registered -> proposed -> pending -> active
+                -> verified -> done
+    other ends: refused (by preflight), aborted (before registered), failed (before registered), superseded,
+                registered-unscheduled, returned (by way of returning)
 
 `machine` says which state follows which.
 """
