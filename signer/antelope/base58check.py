@@ -34,7 +34,7 @@ def encode(payload: bytes, suffix: bytes) -> str:
     Raises:
         SigningError: the OpenSSL behind Python has no RIPEMD-160.
     """
-    return base58.b58encode(payload + _checksum(payload, suffix)).decode("ascii")
+    return base58.b58encode(payload + checksum(payload, suffix)).decode("ascii")
 
 
 def decode(text: str, suffix: bytes, size: int) -> bytes:
@@ -59,13 +59,22 @@ def decode(text: str, suffix: bytes, size: int) -> bytes:
     raw = base58.b58decode(text)
     if len(raw) != total:
         raise FormatError(f"has {len(raw)} bytes with its checksum, not {total}: is it cut off?")
-    payload, checksum = raw[:size], raw[size:]
-    if checksum != _checksum(payload, suffix):
+    payload = raw[:size]
+    if raw[size:] != checksum(payload, suffix):
         raise FormatError("has a wrong checksum: it was mistyped, or its prefix names another curve")
     return payload
 
 
-def _checksum(payload: bytes, suffix: bytes) -> bytes:
+def checksum(payload: bytes, suffix: bytes) -> bytes:
+    """The four bytes that follow `payload` in every text form of a key.
+
+    Args:
+        payload: what the text carries (bytes, any length).
+        suffix: as for `encode`.
+
+    Raises:
+        SigningError: the OpenSSL behind Python has no RIPEMD-160.
+    """
     try:
         digest = hashlib.new("ripemd160", payload + suffix, usedforsecurity=False)
     except ValueError as error:
