@@ -36,7 +36,8 @@ def _damaged(draw: st.DrawFn, text: str) -> str:
                 text.swapcase(),
                 text + text,
             ],
-        ),
+            # The intruder may be the character that stood there: the I of SIG_, a 0 in base64.
+        ).filter(lambda wrong: wrong != text),
     )
 
 
