@@ -9,6 +9,7 @@ SignerError                  never raised itself
 ├── AdminError               an administrative act cannot be done
 │   ├── AdminUnreachableError    the admin socket is absent, or nothing sensible answers there in time
 │   └── AdminRefusedError        the running signer says no; carries its code and remedy
+├── RotationError            a rotation cannot be asked for, approved or ended; carries a code
 └── AuditError               the audit log cannot be written or does not verify
 
 No HTTP and no PKCS#11 here: the border that speaks a protocol maps these to it.
@@ -83,3 +84,15 @@ class AdminRefusedError(AdminError):
 
 class AuditError(SignerError):
     """The audit log cannot be written, or does not verify."""
+
+
+class RotationError(SignerError):
+    """A rotation cannot be asked for, approved or ended as it is.
+
+    Attributes:
+        code: the refusal's stable name.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code

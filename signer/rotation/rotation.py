@@ -167,8 +167,8 @@ class Rotation:
         producer: the producer's account.
         permission: the permission that signs.
         to_key: the key that will be registered.
-        from_key: the one key that the row had when preflight looked; None: another number of keys, or not yet seen.
-        from_node: the node that holds from_key, None if no node of this signer does.
+        from_keys: the keys that the row had when preflight looked; empty: none, or not yet seen.
+        from_node: the node that holds them, None if no one node of this signer does.
         state: how far it is.
         state_since: since when.
         reason: why it is in this state, or what it waits for.
@@ -192,7 +192,7 @@ class Rotation:
     created_at: datetime
     state: State
     state_since: datetime
-    from_key: PublicKey | None = None
+    from_keys: tuple[PublicKey, ...] = ()
     from_node: str | None = None
     reason: str = ""
     needs_approval: bool = False
@@ -201,9 +201,16 @@ class Rotation:
     findings: tuple[Finding, ...] = ()
     transactions: tuple[SignedTransaction, ...] = ()
     reached: dict[State, datetime] = field(default_factory=dict)
+    head_seen: int = 0
+    registered_head: int = 0
     verified: VerifiedBlock | None = None
     missed_slots: int | None = None
     safe_to_stop: str | None = None
+
+    @property
+    def from_key(self) -> PublicKey | None:
+        """The one key that the row had, None where it had another number of them."""
+        return self.from_keys[0] if len(self.from_keys) == 1 else None
 
     @property
     def live(self) -> bool:
