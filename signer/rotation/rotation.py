@@ -131,6 +131,7 @@ class SignedTransaction:
         signed_by: the rotation key.
         id: 64 hex digits.
         expiration: after this head block time no block takes it.
+        head_number: the head block's number when it was built: it is in no block before the next one.
         signed_at: when.
         pushed_at: when an API node first accepted it, None before.
         answer: what an API node last said, for a person.
@@ -142,6 +143,7 @@ class SignedTransaction:
     signed_by: PublicKey
     id: str
     expiration: datetime
+    head_number: int
     signed_at: datetime
     pushed_at: datetime | None = None
     answer: str = ""
