@@ -7,6 +7,7 @@ import string
 from typing import TYPE_CHECKING
 
 import pytest
+from antelope.transactions import FINALIZER_KEYS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,20 +17,16 @@ from signer.errors import FormatError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Spring libraries/libfc/test/test_bls.cpp:303 and tests; system-contracts tests/eosio.finalizer_key_tests.cpp.
-KEYS = [
-    "PUB_BLS_82P3oM1u0IEv64u9i4vSzvg1-QDl4Fb2n50Mp8Sk7Fr1Tz0MJypzL39nSd5VPFgFC9WqrjopRbBm1Pf0RkP018fo1k2rXaJY7Wtzd9RKlE8PoQ6XhDm4PyZlIupQg_gOuiMhcg",
-    "PUB_BLS_UJ2L9snX88oXj-bkZmfeLuhtkm4oNs_YsSC3oxT4jXJpNxGfg9mTscXSR25WhfUI8j-jBSPm616PM2Rg31zZTgw3XQkA58EUOQmqK6WXYGNGy2FEsZVz-O1jow8CrPUZtry4kw",
-    "PUB_BLS_EdlqWOk4RONNBZEOnY72l83OP3Z4FnqiYLeBivxB2Z7NTbnnm7L2amc9L13_-gkBJb-ScBe1JV_rvP2ukgGR2QaO2nD454ROmWqJ67ZnDcpEEb8ljPCLYfv34OGXs8QB0QVgVQ",
-    "PUB_BLS_lkixuIBmY1Xuc0GFnek0iDXitKAAQt87CL7Q1jZsjLid-9cruKfj_KjJk2P4GxsL7HnArD6F0lNAoxsLHISpsBBHqi-ET5JAYfKkS5lgG4To1vP48x6TtOPOslsr5D0YqKbtng",
-    "PUB_BLS_9Pbv53DbC9EDGGPEZUrlKuMGeXYWHzIPfmn-Ncrxj7sOTiTEOYIkcCgBrvfKYiIG0BsiafG1dRK9MV40aGWKREE4rWHpiDLIkHR91huq9CEdeZHUb2bRXvcxs0RAa7oADXSTmw",
-]
 #: test_bls.cpp:336-342: a character of the point changed, one of the checksum, and the last but one.
-BAD = [KEYS[0].replace("82P3oM", "92P3oM"), KEYS[0][:-3] + "hdg", KEYS[0][:-3] + "hTg"]
+BAD = [
+    FINALIZER_KEYS[0].replace("82P3oM", "92P3oM"),
+    FINALIZER_KEYS[0][:-3] + "hdg",
+    FINALIZER_KEYS[0][:-3] + "hTg",
+]
 BASE64URL = string.ascii_letters + string.digits + "-_"
 
 
-@pytest.mark.parametrize("text", KEYS)
+@pytest.mark.parametrize("text", FINALIZER_KEYS)
 def test_foreign_keys_are_read(text: str) -> None:
     """The text comes back as it is: it is what the action carries."""
     assert parse_finalizer_key(text) == text
@@ -43,7 +40,7 @@ def test_what_spring_refuses_is_refused(text: str) -> None:
 
 
 @settings(deadline=None)
-@given(data=st.data(), text=st.sampled_from(KEYS))
+@given(data=st.data(), text=st.sampled_from(FINALIZER_KEYS))
 def test_damaged_text_is_refused(
     damaged: Callable[[str], st.SearchStrategy[str]], data: st.DataObject, text: str
 ) -> None:
@@ -56,7 +53,7 @@ def test_damaged_text_is_refused(
     assert len(wrong) < 8 or wrong not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", KEYS)
+@pytest.mark.parametrize("text", FINALIZER_KEYS)
 def test_a_key_has_one_text(text: str) -> None:
     """Fifteen other last characters stand for the same bytes, and are refused; so is padding."""
     raw = base64.urlsafe_b64decode(text[8:] + "==")
@@ -72,7 +69,9 @@ def test_a_key_has_one_text(text: str) -> None:
             pytest.fail(f"{alias} gave {parse_finalizer_key(alias)}")
 
 
-@pytest.mark.parametrize("value", [None, 1, KEYS[0].encode(), [KEYS[0]], True, "", "PUB_BLS_"])
+@pytest.mark.parametrize(
+    "value", [None, 1, FINALIZER_KEYS[0].encode(), [FINALIZER_KEYS[0]], True, "", "PUB_BLS_"]
+)
 def test_anything_else_is_refused(value: object) -> None:
     """What JSON can hold besides a key is refused, not converted."""
     with pytest.raises(FormatError, match="finalizer key"):
