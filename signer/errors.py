@@ -9,7 +9,10 @@ SignerError                  never raised itself
 ├── AdminError               an administrative act cannot be done
 │   ├── AdminUnreachableError    the admin socket is absent, or nothing sensible answers there in time
 │   └── AdminRefusedError        the running signer says no; carries its code and remedy
+├── AttestError              what a running nodeos lists cannot be told: which process, which file, why
 ├── RotationError            a rotation cannot be asked for, approved or ended; carries a code
+├── JournalError             the journal of rotations cannot be used, or says no
+│   └── JournalConflictError     a chain has a live rotation already; carries its number
 └── AuditError               the audit log cannot be written or does not verify
 
 No HTTP and no PKCS#11 here: the border that speaks a protocol maps these to it.
@@ -86,6 +89,10 @@ class AuditError(SignerError):
     """The audit log cannot be written, or does not verify."""
 
 
+class AttestError(SignerError):
+    """What a running nodeos lists cannot be told. The message repeats nothing that it was told but paths."""
+
+
 class RotationError(SignerError):
     """A rotation cannot be asked for, approved or ended as it is.
 
@@ -96,3 +103,19 @@ class RotationError(SignerError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class JournalError(SignerError):
+    """The journal of rotations cannot be used, or says no. The message says what to do."""
+
+
+class JournalConflictError(JournalError):
+    """The chain has a live rotation already.
+
+    Attributes:
+        rotation_id: the live one's number.
+    """
+
+    def __init__(self, rotation_id: int, message: str) -> None:
+        super().__init__(message)
+        self.rotation_id = rotation_id
