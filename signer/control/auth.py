@@ -7,11 +7,9 @@ because nobody can guess 256 bits (a slow hash is for passwords). The caller bri
 from __future__ import annotations
 
 import base64
-import contextlib
 import enum
 import hashlib
 import hmac
-import os
 import re
 import secrets
 import sqlite3
@@ -19,10 +17,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from signer.database import Database
 from signer.errors import FormatError, SignerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
 #: The file's name in the state folder.
@@ -32,21 +31,6 @@ PREFIX: Final = "sgn_"
 _TOKEN = re.compile(re.escape(PREFIX) + r"[A-Za-z0-9_-]{43}", re.ASCII)
 _TOKEN_BYTES: Final = 32
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,62}", re.ASCII)
-#: A writer elsewhere (the command line) holds the file for milliseconds.
-_BUSY_TIMEOUT_S: Final = 5.0
-_VERSION: Final = 1
-_SCHEMA: Final = """
-    CREATE TABLE tokens (
-        id INTEGER PRIMARY KEY,
-        name TEXT NOT NULL,
-        scopes TEXT NOT NULL,
-        hash BLOB NOT NULL UNIQUE CHECK (length(hash) = 32),
-        created_at INTEGER NOT NULL,
-        expires_at INTEGER,
-        revoked_at INTEGER
-    ) STRICT;
-    CREATE UNIQUE INDEX tokens_live_name ON tokens (name) WHERE revoked_at IS NULL;
-"""
 
 
 class TokenStoreError(SignerError):
@@ -82,7 +66,7 @@ class IssuedToken:
 
 
 class TokenStore:
-    """The tokens in one SQLite file. One thread at a time; other processes may use the same file."""
+    """The tokens in the control process' SQLite file. One thread at a time; other processes may use the same file."""
 
     def __init__(self, path: Path) -> None:
         """Open the store, and make it if it is not there.
@@ -90,20 +74,7 @@ class TokenStore:
         Raises:
             TokenStoreError: it cannot be opened, is no store, is from a newer signer, or others can read it.
         """
-        self._path = path
-        with self._translated():
-            _make_private(path)
-            self._database = sqlite3.connect(
-                path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-            )
-        try:
-            with self._translated():
-                self._database.execute("PRAGMA journal_mode = WAL")
-                self._database.execute("PRAGMA synchronous = FULL")
-                self._migrate()
-        except BaseException:
-            self._database.close()
-            raise
+        self._database = Database(path, TokenStoreError)
 
     def close(self) -> None:
         """Let the file go."""
@@ -123,9 +94,9 @@ class TokenStore:
             raise FormatError("the token would have expired already; give a time in the future")
         token = PREFIX + base64.urlsafe_b64encode(secrets.token_bytes(_TOKEN_BYTES)).rstrip(b"=").decode()
         row = (name, " ".join(sorted(granted)), _hash(token), _seconds(now), _seconds(expires_at))
-        with self._translated():
+        with self._database.writing() as connection:
             try:
-                self._database.execute(
+                connection.execute(
                     "INSERT INTO tokens (name, scopes, hash, created_at, expires_at) VALUES (?, ?, ?, ?, ?)",
                     row,
                 )
@@ -139,8 +110,8 @@ class TokenStore:
         Raises:
             TokenStoreError: the store failed.
         """
-        with self._translated():
-            rows = self._database.execute(
+        with self._database.reading() as connection:
+            rows = connection.execute(
                 "SELECT name, scopes, created_at, expires_at, revoked_at FROM tokens ORDER BY id"
             ).fetchall()
         return [
@@ -154,8 +125,8 @@ class TokenStore:
         Raises:
             TokenStoreError: that person has no token, or the store failed.
         """
-        with self._translated():
-            ended = self._database.execute(
+        with self._database.writing() as connection:
+            ended = connection.execute(
                 "UPDATE tokens SET revoked_at = ? WHERE name = ? AND revoked_at IS NULL",
                 (_seconds(now), name),
             ).rowcount
@@ -173,8 +144,8 @@ class TokenStore:
         if _TOKEN.fullmatch(text) is None:
             return None
         asked, seconds = _hash(text), _seconds(now)
-        with self._translated():
-            rows = self._database.execute(
+        with self._database.reading() as connection:
+            rows = connection.execute(
                 "SELECT hash, name, scopes, expires_at FROM tokens WHERE revoked_at IS NULL"
             ).fetchall()
         found: Person | None = None
@@ -190,49 +161,8 @@ class TokenStore:
         Raises:
             TokenStoreError: the store failed.
         """
-        with self._translated():
-            self._database.execute("SELECT count(*) FROM tokens").fetchone()
-
-    def _migrate(self) -> None:
-        if self._version() == 0:
-            self._database.execute("BEGIN IMMEDIATE")
-            if self._version() == 0:  # nobody else was faster
-                for statement in filter(str.strip, _SCHEMA.split(";")):
-                    self._database.execute(statement)
-                self._database.execute(f"PRAGMA user_version = {_VERSION}")
-            self._database.execute("COMMIT")
-        if self._version() > _VERSION:
-            raise TokenStoreError(f"{self._path} was written by a newer signer; upgrade this one")
-
-    def _version(self) -> int:
-        return int(self._database.execute("PRAGMA user_version").fetchone()[0])
-
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            # The message of an error may quote a value, so only its name goes on.
-            name = getattr(error, "sqlite_errorname", type(error).__name__)
-            raise TokenStoreError(
-                f"{self._path}: {name}; check the disk, and owner and mode of that file"
-            ) from None
-        except OSError as error:
-            raise TokenStoreError(
-                f"{self._path}: {error.strerror}; check owner and mode of its folder"
-            ) from None
-
-
-def _make_private(path: Path) -> None:
-    """Create the file 0600 before SQLite does with another mode; its WAL takes the mode of the file."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        mode = os.fstat(descriptor).st_mode & 0o777
-    finally:
-        os.close(descriptor)
-    if mode & 0o077:
-        raise TokenStoreError(f"{path} has mode {mode:04o}, others could use it; run: chmod 0600 {path}")
+        with self._database.reading() as connection:
+            connection.execute("SELECT count(*) FROM tokens").fetchone()
 
 
 def _hash(token: str) -> bytes:

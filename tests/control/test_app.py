@@ -40,7 +40,7 @@ def test_health_needs_no_token_and_says_nothing(site: Site) -> None:
 def test_a_broken_store_is_alive_but_not_ready(site: Site) -> None:
     """And nobody is let in."""
     token = site.token()
-    site.tokens._database.execute("DROP TABLE tokens")  # noqa: SLF001 - a fault from outside
+    site.tokens._database._connection.execute("DROP TABLE tokens")  # noqa: SLF001 - a fault from outside
     assert site.ask(LIVE).status_code == 200
     is_problem(site.ask("/v1/health/ready"), 503, "store")
     is_problem(site.ask("/v1/whoami", token=token), 503, "store")

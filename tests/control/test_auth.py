@@ -24,7 +24,7 @@ SECOND = timedelta(seconds=1)
 
 def path_of(tokens: TokenStore) -> Path:
     """Return the store's file."""
-    return tokens._path  # noqa: SLF001 - no part of the program needs it
+    return tokens._database.path  # noqa: SLF001 - no part of the program needs it
 
 
 def test_a_token_admits_its_person_with_these_scopes(tokens: TokenStore) -> None:
@@ -154,7 +154,7 @@ def test_it_survives_a_restart(tmp_path: Path) -> None:
     first.close()
     again = TokenStore(path)
     assert again.authenticate(token, NOW) is not None
-    database = again._database  # noqa: SLF001 - what it asked of SQLite
+    database = again._database._connection  # noqa: SLF001 - what it asked of SQLite
     assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert database.execute("PRAGMA synchronous").fetchone() == (2,)
     again.close()
