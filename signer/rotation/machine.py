@@ -50,6 +50,8 @@ _ON_THE_WAY: Final = {
 class Effect(enum.Enum):
     """What the runner does next."""
 
+    #: Leave `planned`.
+    BEGIN = enum.auto()
     #: Nothing until a person acts.
     WAIT = enum.auto()
     #: Look at everything that could be in the way.
@@ -119,6 +121,8 @@ class Change:
 def effect(rotation: Rotation) -> Effect:
     """Return what is to be done now."""
     match rotation.state:
+        case State.PLANNED:
+            return Effect.BEGIN
         case State.APPROVAL:
             return Effect.WAIT
         case State.PREFLIGHT:
@@ -128,7 +132,7 @@ def effect(rotation: Rotation) -> Effect:
         case State.RETURNING:
             return Effect.PUSH if _returns(rotation) and not rotation.registered_head else Effect.OBSERVE
         case (
-            State.PLANNED | State.REGISTERED | State.PROPOSED | State.PENDING | State.ACTIVE | State.VERIFIED
+            State.REGISTERED | State.PROPOSED | State.PENDING | State.ACTIVE | State.VERIFIED
         ):
             return Effect.OBSERVE
         case _:
