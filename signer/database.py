@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import stat
+import time
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Writers hold the file for milliseconds; one that is stopped in the middle holds the caller for as long as this.
 BUSY_TIMEOUT_S: Final = 5.0
+#: Pause before the next try where SQLite does not wait by itself: a few of a writer's transactions.
+_RETRY_S: Final = 0.01
 
 _STATES: Final = (
     "'planned', 'approval', 'preflight', 'signed', 'registered', 'proposed', 'pending', 'active', 'verified', "
@@ -172,7 +176,7 @@ class Database:
             )
         try:
             with self._translated():
-                self._connection.execute("PRAGMA journal_mode = WAL")
+                self._use_wal()
                 self._connection.execute("PRAGMA synchronous = FULL")
                 self._connection.execute("PRAGMA foreign_keys = ON")
             self._migrate()
@@ -240,20 +244,36 @@ class Database:
             return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
     def _make_private(self) -> tuple[int, int]:
-        """Create the file 0600 before SQLite does with another mode; its WAL takes the mode of the file."""
+        """Create the file 0600 before SQLite does with another mode; its WAL takes the mode of the file.
+
+        A file that is there is not opened: to close any descriptor of it would drop the locks that SQLite holds for
+        other connections of this process (sqlite.org/howtocorrupt.html, section 2.2).
+        """
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(self.path, flags, 0o600)
-        try:
-            status = os.fstat(descriptor)
-        finally:
-            os.close(descriptor)
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        status = self.path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            raise self._failure(f"{self.path} is no file; move it away")
         if status.st_mode & 0o077:
             raise self._failure(
-                f"{self.path} has mode {status.st_mode & 0o777:04o}, others could use it; "
+                f"{self.path} has mode {stat.S_IMODE(status.st_mode):04o}, others could use it; "
                 f"run: chmod 0600 {self.path}"
             )
         return status.st_dev, status.st_ino
+
+    def _use_wal(self) -> None:
+        """Several processes may meet at a new file. SQLite does not wait here, lest two wait for each other."""
+        deadline_s = time.monotonic() + BUSY_TIMEOUT_S
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline_s:
+                    raise
+                time.sleep(_RETRY_S)
+            else:
+                return
 
     def _check_place(self) -> None:
         """Refuse to write into a file that was removed: SQLite would say that it is on disk, and nobody finds it."""
