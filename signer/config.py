@@ -32,6 +32,7 @@ from pydantic import (
 from hsm.errors import UriError
 from hsm.uri import parse_uri
 from signer import config_rules
+from signer.antelope.finalizer_key import parse_finalizer_key
 from signer.antelope.keys import PublicKey
 from signer.errors import FormatError
 
@@ -152,6 +153,13 @@ def _url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _finalizer_key(value: str) -> str:
+    try:
+        return parse_finalizer_key(value)
+    except FormatError as error:
+        raise ValueError(f"is not a finalizer key: {error}") from None
+
+
 def _absolute(path: Path, info: ValidationInfo) -> Path:
     text = str(path)
     if not text.isprintable():
@@ -169,6 +177,7 @@ Line = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"
 #: An account or permission of eosio: 1 to 12 of a-z, 1-5 and dots, no dot at the ends (libraries/chain/name.hpp).
 AccountName = Annotated[str, StringConstraints(pattern=r"^[a-z1-5]([a-z1-5.]{0,10}[a-z1-5])?$")]
 ApiUrl = Annotated[str, StringConstraints(max_length=255, pattern=r"^[\x21-\x7e]+$"), AfterValidator(_url)]
+FinalizerKey = Annotated[str, AfterValidator(_finalizer_key)]
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 ConfigKey = Annotated[PublicKey, PlainValidator(_public_key), PlainSerializer(str, return_type=str)]
 ConfigTcp = Annotated[TcpAddress, PlainValidator(TcpAddress.parse), PlainSerializer(str, return_type=str)]
@@ -256,7 +265,7 @@ class Node(Model):
     """The part of timeout_ms left for the answer's way back, in ms: 0 to 1000, less than timeout_ms."""
     api: ApiUrl | None = None
     """This nodeos' own HTTP API, `http://127.0.0.1:8888`; it tells whether the node is in sync."""
-    finalizer_key: Annotated[str, StringConstraints(pattern=r"^PUB_BLS_[A-Za-z0-9_-]{1,200}$")] | None = None
+    finalizer_key: FinalizerKey | None = None
     """This node's own finalizer key on a Savanna chain, `PUB_BLS_...`."""
 
 

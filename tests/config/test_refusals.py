@@ -61,6 +61,13 @@ class Case(NamedTuple):
 CASES = [
     # -- what a rotation needs
     Case(
+        "no finalizer key",
+        '[nodes.a]\nchain = "local"',
+        '[nodes.a]\nchain = "local"\nfinalizer_key = "PUB_BLS_abc"',
+        "nodes.a.finalizer_key",
+        ("is not a finalizer key", "134 characters"),
+    ),
+    Case(
         "producer without a node to ask",
         CHAIN_ID,
         CHAIN_ID + '\nproducer = "bp"',
