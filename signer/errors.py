@@ -13,7 +13,11 @@ SignerError                  never raised itself
 ├── RotationError            a rotation cannot be asked for, approved or ended; carries a code
 ├── JournalError             the journal of rotations cannot be used, or says no
 │   └── JournalConflictError     a chain has a live rotation already; carries its number
-└── AuditError               the audit log cannot be written or does not verify
+├── AuditError               the audit log cannot be written or does not verify
+└── ChainError               what the chain says could not be learned, or it refuses a transaction
+    ├── ChainUnreachableError    no API node gave an answer in time: what it did with a request is unknown
+    ├── ChainAnswerError         an API node answered with something that nodeos does not say
+    └── ChainRefusedError        an API node refused a request; carries nodeos' code, name and message
 
 No HTTP and no PKCS#11 here: the border that speaks a protocol maps these to it.
 """
@@ -119,3 +123,49 @@ class JournalConflictError(JournalError):
     def __init__(self, rotation_id: int, message: str) -> None:
         super().__init__(message)
         self.rotation_id = rotation_id
+
+
+class ChainError(SignerError):
+    """The chain could not be asked, or not understood, or refused. The message names the API nodes."""
+
+
+class ChainUnreachableError(ChainError):
+    """No API node gave an answer in time. Whether one of them performed the request is unknown."""
+
+
+class ChainAnswerError(ChainError):
+    """An API node answered, but not in nodeos' form. The message says where in the answer."""
+
+
+class ChainRefusedError(ChainError):
+    """An API node refused a request with nodeos' error envelope (Leap http_plugin.hpp:141-184).
+
+    Attributes:
+        code: nodeos' code, for example 3090003 (Leap libraries/chain/include/eosio/chain/exceptions.hpp); 0 where
+            nodeos has none. `signer.chain.refusals.judge` knows what it means for a transaction.
+        name: the name of the exception, may be empty.
+        message: what went wrong, in nodeos' words.
+        api: the API node.
+        status: the HTTP status.
+        unanswered: API nodes that were asked the same and gave no answer. For a push that is not empty, one of
+            them may have accepted the transaction.
+    """
+
+    def __init__(
+        self,
+        code: int,
+        name: str,
+        message: str,
+        *,
+        api: str,
+        status: int,
+        unanswered: tuple[str, ...] = (),
+    ) -> None:
+        silent = f"; no answer from {', '.join(unanswered)}" if unanswered else ""
+        super().__init__(f"{api} refused: {message} ({code} {name or f'HTTP {status}'}){silent}")
+        self.code = code
+        self.name = name
+        self.message = message
+        self.api = api
+        self.status = status
+        self.unanswered = unanswered

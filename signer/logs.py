@@ -16,7 +16,9 @@ from datetime import UTC, datetime
 
 #: Every field that a record may carry besides at, level, process and event.
 FIELDS = (
+    "api",
     "caller",
+    "chain",
     "config",
     "count",
     "generation",
