@@ -9,12 +9,14 @@ onblock elects when more than 120 slots have passed); each further one can take 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Self
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Self
 
 from rig import keypair
 from rig.cleos import Action, Cleos
 from rig.keosd import Keosd
 from rig.nodeos import Genesis, Nodeos
+from rig.production import slot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,6 +33,8 @@ _SYSTEM_ACCOUNTS = (
 _VOTER = "voter"
 #: eosio.system elects nobody below 150,000,000 EOS of votes (min_activated_stake, eosio.system.hpp).
 _VOTER_STAKE = "100000000.0000 EOS"  # of this for NET and once more for CPU
+#: "more than 120 slots" (SC:contracts/eosio.system/src/producer_pay.cpp, onblock).
+_UPDATE_SLOTS = 121
 
 
 class Chain:
@@ -85,6 +89,7 @@ class Chain:
         providers: Sequence[str] = (),
         peers: Sequence[str] = (),
         lines: Sequence[str] = (),
+        port: int | None = None,
     ) -> Nodeos:
         node = Nodeos(
             self._tools,
@@ -94,15 +99,24 @@ class Chain:
             providers=providers,
             peers=peers,
             lines=lines,
+            port=port,
         )
         self._nodes.append(node)
         return node
 
     def join(
-        self, name: str, *, producers: Sequence[str], providers: Sequence[str], lines: Sequence[str] = ()
+        self,
+        name: str,
+        *,
+        producers: Sequence[str] = (),
+        providers: Sequence[str] = (),
+        lines: Sequence[str] = (),
+        port: int | None = None,
     ) -> Nodeos:
         """Start another node of this chain and wait until it has the boot node's head."""
-        node = self._start(name, producers=producers, providers=providers, peers=[self.boot.p2p], lines=lines)
+        node = self._start(
+            name, producers=producers, providers=providers, peers=[self.boot.p2p], lines=lines, port=port
+        )
         node.wait_for_head(self.boot.head)
         return node
 
@@ -156,19 +170,21 @@ class Chain:
         self.boot.wait_for(is_set, f"{account} has the code of {name}")
 
     @staticmethod
-    def _new_account(name: str) -> Action:
-        key = {"key": keypair.DEVELOPMENT.public, "weight": 1}
+    def _new_account(name: str, owner: str = keypair.DEVELOPMENT.public) -> Action:
+        key = {"key": owner, "weight": 1}
         authority = {"threshold": 1, "keys": [key], "accounts": [], "waits": []}
         data = {"creator": "eosio", "name": name, "owner": authority, "active": authority}
         return Action("eosio", "newaccount", data, "eosio")
 
     # -- accounts and producers ------------------------------------------------------------------------
 
-    def create_accounts(self, *names: str) -> None:
-        """Create accounts of the development key, with RAM and stake enough for a test."""
+    def create_accounts(
+        self, *names: str, owner: str = keypair.DEVELOPMENT.public, ram_bytes: int = 32768
+    ) -> None:
+        """Create accounts whose owner and active key is `owner`, with RAM and stake enough for a test."""
         actions = []
         for name in names:
-            ram = {"payer": "eosio", "receiver": name, "bytes": 32768}
+            ram = {"payer": "eosio", "receiver": name, "bytes": ram_bytes}
             stake = {
                 "from": "eosio",
                 "receiver": name,
@@ -177,7 +193,7 @@ class Chain:
                 "transfer": False,
             }
             actions += [
-                self._new_account(name),
+                self._new_account(name, owner),
                 Action("eosio", "buyrambytes", ram, "eosio"),
                 Action("eosio", "delegatebw", stake, "eosio"),
             ]
@@ -223,3 +239,38 @@ class Chain:
             f"the active schedule is {sorted(names)}",
             timeout_s=timeout_s,
         )
+
+    def row(self, producer: str) -> Any:  # noqa: ANN401 - JSON
+        """Return the producer's row of eosio.system's table `producers`."""
+        answer = self.boot.call(
+            "chain/get_table_rows",
+            {
+                **_table("producers"),
+                "limit": 1,
+                "lower_bound": producer,
+                "upper_bound": producer,
+            },
+        )
+        return answer["rows"][0]
+
+    def slots_to_update(self) -> int:
+        """Return how many slots are left until eosio.system looks for another schedule.
+
+        It does so in the first block whose slot is more than 120 after the last such block (producer_pay.cpp,
+        onblock): what is registered before that block moves with it, what is registered after waits a minute.
+        """
+        answer = self.boot.call("chain/get_table_rows", _table("global"))
+        last = datetime.fromisoformat(answer["rows"][0]["last_producer_schedule_update"])
+        head = datetime.fromisoformat(self.boot.info()["head_block_time"])
+        return slot(last) + _UPDATE_SLOTS - slot(head)
+
+    def wait_for_update(self, *, within: int) -> None:
+        """Wait until eosio.system looks for another schedule within `within` slots, but not in the next four."""
+        self.boot.wait_for(
+            lambda: 4 < self.slots_to_update() <= within, f"an update within {within} slots", timeout_s=130.0
+        )
+
+
+def _table(name: str) -> dict[str, Any]:
+    """Return the question for a table of the system contract."""
+    return {"json": True, "code": "eosio", "scope": "eosio", "table": name}

@@ -114,6 +114,7 @@ class Nodeos(Program):
         providers: values for `signature-provider`: `PUB=KEY:...` or `PUB=KEOSD:...`.
         peers: `host:port` of other nodes' p2p.
         lines: further lines for config.ini.
+        port: of its HTTP API; by default a free one.
     """
 
     def __init__(
@@ -126,10 +127,11 @@ class Nodeos(Program):
         providers: Sequence[str] = (),
         peers: Sequence[str] = (),
         lines: Sequence[str] = (),
+        port: int | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        port = free_port()
+        port = port or free_port()
         self.p2p = f"127.0.0.1:{free_port()}"
         self.url = f"http://127.0.0.1:{port}"
         settings = [

@@ -1,0 +1,191 @@
+"""A signer that moves production, started by deploy/quickstart and used through the command line as by a person."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from rig.condition import until
+from rig.program import Program
+from rig.trial import REPOSITORY, Trial
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from rig.chain import Chain
+    from rig.cleos import Cleos
+
+#: s. Longer than a rotation that just misses one look of eosio.system for another schedule.
+ROTATION_S: Final = 300.0
+_COMMAND_S: Final = 60.0
+_SIGNER: Final = REPOSITORY / ".venv" / "bin" / "signer"
+
+
+@dataclass
+class RotatingSigner:
+    """A trial of `quickstart --chain`.
+
+    Attributes:
+        trial: its folder.
+        producer: the account.
+        description: quickstart.json at its start.
+    """
+
+    trial: Trial
+    producer: str
+    description: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def start(
+        cls, folder: Path, urls: Sequence[str], producer: str, *, ring: int = 2, others: Sequence[str] = ()
+    ) -> RotatingSigner:
+        """Run quickstart. `others` are the rotation keys of the producer's other signers."""
+        signer = cls(Trial(folder), producer)
+        options = [option for key in others for option in ("--other-rotation-key", key)]
+        signer.description = signer.trial.start(
+            "--chain", ",".join(urls), "--producer", producer, "--ring", str(ring), *options
+        )
+        return signer
+
+    @property
+    def rotation_key(self) -> str:
+        """The key that signs its transactions."""
+        key: str = self.description["rotation_key"]
+        return key
+
+    def allow(self, chain: Chain, cleos: Cleos) -> None:
+        """Do what the owner does once, and see that the chain has the permission."""
+        for command in self.description["permission_commands"]:
+            printed = cleos.run(*command)
+            assert "executed transaction" in printed.stdout + printed.stderr, printed
+
+        def is_set() -> bool:
+            account = chain.boot.call("chain/get_account", {"account_name": self.producer})
+            keys = {
+                key["key"]
+                for permission in account["permissions"]
+                for key in permission["required_auth"]["keys"]
+            }
+            return self.rotation_key in keys
+
+        chain.boot.wait_for(is_set, f"{self.producer} has a permission of {self.rotation_key}")
+
+    # -- keys ------------------------------------------------------------------------------------------
+
+    def keys(self, node: str, curve: str = "R1") -> list[str]:
+        """Return the node's block keys in the order of its ring."""
+        return [
+            key["public_key"]
+            for key in self.description["keys"]
+            if key["role"] == "block" and key["node"] == node and key["curve"] == curve
+        ]
+
+    def providers(self, node: str) -> list[str]:
+        """Return the values of nodeos' `signature-provider` for every block key of the node."""
+        url = self.description["nodes"][node]["url"]
+        return [f"{key}=KEOSD:{url}" for curve in ("R1", "K1") for key in self.keys(node, curve)]
+
+    # -- commands --------------------------------------------------------------------------------------
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command line of `signer`."""
+        return [str(_SIGNER), "--config", str(self.trial.folder / "signer.toml"), *arguments]
+
+    def run(self, *arguments: str, timeout_s: float = _COMMAND_S) -> subprocess.CompletedProcess[str]:
+        """Run `signer` and return how it ended."""
+        return subprocess.run(
+            self.command(*arguments),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    def json(self, *arguments: str, timeout_s: float = _COMMAND_S) -> Any:  # noqa: ANN401 - JSON
+        """Run a command that succeeds and return the one JSON value that it prints."""
+        done = self.run(*arguments, "--json", timeout_s=timeout_s)
+        assert done.returncode == 0, (
+            f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.log()}"
+        )
+        return json.loads(done.stdout)
+
+    def rotate(self, *arguments: str) -> dict[str, Any]:
+        """`signer rotate ... --wait --json`, and how long it took, as `seconds`."""
+        began = time.monotonic()
+        answer: dict[str, Any] = self.json("rotate", *arguments, "--wait", timeout_s=ROTATION_S)
+        return answer | {"seconds": time.monotonic() - began}
+
+    def latest(self) -> dict[str, Any] | None:
+        """Return the youngest rotation, or None where there is none or the control process does not answer."""
+        done = self.run("rotations", "list", "--json")
+        if done.returncode != 0:
+            return None
+        content = json.loads(done.stdout)
+        rotations = content["rotations"] if isinstance(content, dict) else content
+        return max(rotations, key=lambda each: each["id"]) if rotations else None
+
+    def wait_for_state(self, *states: str, timeout_s: float = ROTATION_S) -> dict[str, Any]:
+        """Wait until the youngest rotation has one of the states."""
+
+        def look() -> dict[str, Any] | None:
+            found = self.latest()
+            return found if found is not None and found["state"] in states else None
+
+        return until(
+            look,
+            f"{self.producer}'s rotation is {' or '.join(states)}",
+            timeout_s=timeout_s,
+            interval_s=0.5,
+            explain=lambda: f"{self.latest()}\n{self.log()}",
+        )
+
+    def add_node_api(self, urls: dict[str, str]) -> None:
+        """Write each node's own HTTP API into the configuration and load it, as an operator would."""
+        config = self.trial.folder / "signer.toml"
+        text = config.read_text()
+        for node, url in urls.items():
+            text = text.replace(f"[nodes.{node}]\n", f'[nodes.{node}]\napi = "{url}"\n')
+        config.write_text(text)
+        done = self.run("reload")
+        assert done.returncode == 0, done.stderr + done.stdout
+
+    def status(self) -> dict[str, Any]:
+        """`signer status --json`."""
+        status: dict[str, Any] = self.json("status")
+        return status
+
+    def log(self) -> str:
+        """Return the end of its log."""
+        path = self.trial.folder / "signer.log"
+        return path.read_text(errors="replace")[-4000:] if path.exists() else ""
+
+    def serve_with(self, environment: Mapping[str, str]) -> None:
+        """Stop it and start it again, as the same user, with more in its environment than quickstart lets through."""
+        self.trial.stop()
+        owner = self.trial.folder.stat()
+        user = [f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--clear-groups"]
+        self._program = Program(
+            [*(["setpriv", *user, "--"] if os.geteuid() == 0 else []), *self.command("serve")],
+            self.trial.folder / "signer.log",
+            environment={"PATH": os.environ["PATH"], **environment},
+            folder=self.trial.folder,
+            death_signal=signal.SIGTERM,
+        )
+        self._program.name = "signer"
+        self._program.wait_until_up(self._ready, "the signer is ready")
+
+    def _ready(self) -> bool:
+        done = self.run("status", "--json")
+        return done.returncode == 0 and json.loads(done.stdout)["control"]["state"] == "ready"
+
+    def stop(self) -> None:
+        """Stop the signer, if its folder is still there."""
+        if (self.trial.folder / ".quickstart").exists():
+            self.trial.stop()
