@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import tomllib
 from pathlib import Path
@@ -22,6 +24,13 @@ def public_key(number: int, curve: Curve = Curve.R1) -> PublicKey:
     group = ec.SECP256R1() if curve is Curve.R1 else ec.SECP256K1()
     point = ec.derive_private_key(number, group).public_key()
     return PublicKey(curve, point.public_bytes(Encoding.X962, PublicFormat.CompressedPoint))
+
+
+def finalizer_key(number: int) -> str:
+    """Return a finalizer key of the right form (Spring bls_public_key.cpp); its point need not be on the curve."""
+    point = number.to_bytes(96)
+    checksum = hashlib.new("ripemd160", point).digest()[:4]
+    return "PUB_BLS_" + base64.urlsafe_b64encode(point + checksum).rstrip(b"=").decode()
 
 
 #: Block keys of the nodes a and b, the first of each K1; the rotation key here, and that of another signer.
