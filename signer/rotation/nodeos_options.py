@@ -108,7 +108,7 @@ def parse(arguments: Sequence[str], ini: str) -> NodeosOptions:
         producers=tuple(
             setting.value
             for setting in settings
-            if setting.option == _PRODUCER and _read(parse_name, setting.value)
+            if setting.option == _PRODUCER and _read(parse_name, setting.value) is not None
         ),
         providers=tuple(
             _provider(setting.value, setting.place) for setting in settings if setting.option == _PROVIDER

@@ -12,9 +12,7 @@ URL = "http://127.0.0.1:8901/v1/wallet/sign_digest"
 SPEC = f"{KEY}=KEOSD:{URL}"
 #: The development key of nodeos, which everyone knows.
 PRIVATE = "5KQwrPbwdL6PhXujxW37FSSQZ1JiwsST4cqQzDeyXtP79zkvFD3"
-FINALIZER = (
-    "PUB_BLS_qVbh4IjYZpRGo8U_0spBUM-u-r_G0fMo4MzLZRsKWmm5uyeQTp74YFaMN9IDWPoVVT5rj_Tw1gvps6K9_OZ6sabkJJ"
-)
+FINALIZER = two_nodes.finalizer_key(1)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +93,7 @@ def test_the_command_line_says_the_timeout_before_the_file(
         "",
         f"{KEY}=keosd:{URL}",
         f"{FINALIZER}=KEOSD:{URL}",
+        f"{FINALIZER[:-1]}=KEY:{PRIVATE}",
         f"{PRIVATE}=KEY:{KEY}",
         f"{KEY}:KEY={PRIVATE}",
     ],
