@@ -187,31 +187,27 @@ class Journal:
         """
         return ring.uses(self._rotations("WHERE chain = ? ORDER BY id", chain))
 
-    def add_evidence(self, *found: Evidence) -> None:
-        """Write down what was seen, all or nothing. Of each node, key and kind the newest is kept.
+    def add_evidence(self, evidence: Evidence) -> None:
+        """Write down what was seen. Of each node, key and kind the newest is kept.
 
         Raises:
             JournalError: the file failed.
         """
-        rows = [
-            (
-                each.node,
-                str(each.key),
-                each.kind.value,
-                record.dump_moment(each.at),
-                _storable(each.detail),
-                _storable(each.by),
-            )
-            for each in found
-        ]
         with self._database.writing() as connection:
-            connection.executemany(
+            connection.execute(
                 """
                 INSERT INTO evidence (node, key, kind, at, detail, "by") VALUES (?, ?, ?, ?, ?, ?)
                 ON CONFLICT (node, key, kind) DO UPDATE
                     SET at = excluded.at, detail = excluded.detail, "by" = excluded."by" WHERE excluded.at >= at
                 """,
-                rows,
+                (
+                    evidence.node,
+                    str(evidence.key),
+                    evidence.kind.value,
+                    record.dump_moment(evidence.at),
+                    _storable(evidence.detail),
+                    _storable(evidence.by),
+                ),
             )
 
     def evidence(self) -> EvidenceList:
