@@ -142,13 +142,14 @@ class ChainRefusedError(ChainError):
 
     Attributes:
         code: nodeos' code, for example 3090003 (Leap libraries/chain/include/eosio/chain/exceptions.hpp); 0 where
-            nodeos has none. `signer.chain.refusals.judge` knows what it means for a transaction.
+            nodeos has none.
         name: the name of the exception, may be empty.
         message: what went wrong, in nodeos' words.
         api: the API node.
         status: the HTTP status.
-        unanswered: API nodes that were asked the same and gave no answer. For a push that is not empty, one of
-            them may have accepted the transaction.
+        final: the same request will be refused again, as far as the code tells (`signer.chain.refusals`).
+        words: what the code means, for a person; may be empty.
+        unanswered: API nodes that were asked the same and gave no answer. One of them may have performed it.
     """
 
     def __init__(
@@ -159,13 +160,23 @@ class ChainRefusedError(ChainError):
         *,
         api: str,
         status: int,
+        final: bool = False,
+        words: str = "",
         unanswered: tuple[str, ...] = (),
     ) -> None:
+        meaning = f"{words}: " if words else ""
         silent = f"; no answer from {', '.join(unanswered)}" if unanswered else ""
-        super().__init__(f"{api} refused: {message} ({code} {name or f'HTTP {status}'}){silent}")
+        super().__init__(f"{api} refused: {meaning}{message} ({code} {name or f'HTTP {status}'}){silent}")
         self.code = code
         self.name = name
         self.message = message
         self.api = api
         self.status = status
+        self.final = final
+        self.words = words
         self.unanswered = unanswered
+
+    @property
+    def certain(self) -> bool:
+        """Whether all who were asked refused, so that nobody has performed it."""
+        return not self.unanswered

@@ -1,0 +1,1 @@
+"""What the chain says, asked over the HTTP API of several nodes."""
