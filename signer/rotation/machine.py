@@ -74,8 +74,8 @@ class Facts:
         now: the local time (UTC).
         head_number: of the API node that was believed.
         irreversible_number: its last irreversible block.
-        irreversible_time: that block's timestamp (UTC), None if it is not known.
-        row_keys: the keys that the producer's row names, None if there is no row.
+        irreversible_time: that block's timestamp (UTC).
+        row_keys: the keys that the producer's row names, as text where no token can hold them; None if there is no row.
         row_agreed: whether enough API nodes said so to conclude anything from it.
         active: our producer's keys in the active schedule; empty: it is not in it.
         pending: the same for the pending schedule.
@@ -94,8 +94,8 @@ class Facts:
     now: datetime
     head_number: int
     irreversible_number: int
-    irreversible_time: datetime | None
-    row_keys: frozenset[PublicKey] | None
+    irreversible_time: datetime
+    row_keys: frozenset[PublicKey | str] | None
     row_agreed: bool
     active: frozenset[PublicKey] = frozenset()
     pending: frozenset[PublicKey] = frozenset()
@@ -131,9 +131,7 @@ def effect(rotation: Rotation) -> Effect:
             return Effect.OBSERVE if rotation.abort_by else Effect.PUSH
         case State.RETURNING:
             return Effect.PUSH if _returns(rotation) and not rotation.registered_head else Effect.OBSERVE
-        case (
-            State.REGISTERED | State.PROPOSED | State.PENDING | State.ACTIVE | State.VERIFIED
-        ):
+        case State.REGISTERED | State.PROPOSED | State.PENDING | State.ACTIVE | State.VERIFIED:
             return Effect.OBSERVE
         case _:
             return Effect.NONE
@@ -517,9 +515,7 @@ def _old(rotation: Rotation) -> frozenset[PublicKey]:
 def _dead(rotation: Rotation, facts: Facts) -> bool:
     """Whether no block can hold the last transaction any more, unless it does already."""
     last = rotation.transaction
-    return (
-        last is not None and facts.irreversible_time is not None and facts.irreversible_time > last.expiration
-    )
+    return last is not None and facts.irreversible_time > last.expiration
 
 
 def _settled(rotation: Rotation, facts: Facts) -> bool:
