@@ -118,23 +118,27 @@ class Change:
     entry: Entry
 
 
+_EFFECTS: Final = {
+    State.PLANNED: Effect.BEGIN,
+    State.APPROVAL: Effect.WAIT,
+    State.PREFLIGHT: Effect.CHECK,
+    State.SIGNED: Effect.PUSH,
+    State.REGISTERED: Effect.OBSERVE,
+    State.PROPOSED: Effect.OBSERVE,
+    State.PENDING: Effect.OBSERVE,
+    State.ACTIVE: Effect.OBSERVE,
+    State.VERIFIED: Effect.OBSERVE,
+    State.RETURNING: Effect.OBSERVE,
+}
+
+
 def effect(rotation: Rotation) -> Effect:
     """Return what is to be done now."""
-    match rotation.state:
-        case State.PLANNED:
-            return Effect.BEGIN
-        case State.APPROVAL:
-            return Effect.WAIT
-        case State.PREFLIGHT:
-            return Effect.CHECK
-        case State.SIGNED:
-            return Effect.OBSERVE if rotation.abort_by else Effect.PUSH
-        case State.RETURNING:
-            return Effect.PUSH if _returns(rotation) and not rotation.registered_head else Effect.OBSERVE
-        case State.REGISTERED | State.PROPOSED | State.PENDING | State.ACTIVE | State.VERIFIED:
-            return Effect.OBSERVE
-        case _:
-            return Effect.NONE
+    if rotation.state is State.SIGNED and rotation.abort_by is not None:
+        return Effect.OBSERVE
+    if rotation.state is State.RETURNING and _returns(rotation) and not rotation.registered_head:
+        return Effect.PUSH
+    return _EFFECTS.get(rotation.state, Effect.NONE)
 
 
 # -- before anything is signed ----------------------------------------------------------------------------
