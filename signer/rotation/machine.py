@@ -6,8 +6,12 @@ journal, or None where nothing changes. What it guarantees:
 * At most one transaction is live. A different one is signed only when the last irreversible block's time is past the
   expiration of the one before and the row does not hold its key (`resign`).
 * Nothing is concluded from an API node that is behind what was concluded from before (`head_seen`).
+* Nothing ends while a transaction of it could still enter a block, except where that changes nothing (`done`) and where
+  an emergency takes its place.
 * Only a block of ours with a signature that we issued makes a rotation `verified`, only its irreversibility `done`.
 * The old key is registered again at most once, only for a node that can produce, never in an emergency.
+* A person who puts the old key back is not overruled: once the row named the new key, no second transaction registers
+  it.
 """
 
 from __future__ import annotations
@@ -36,6 +40,12 @@ SILENT_SLOTS: Final = 12
 #: A node whose own API is silent for this long, in s, is taken for dead: longer than a restart of its HTTP plugin, far
 #: shorter than a change of schedule.
 SILENT_NODE_S: Final = 15.0
+#: After this many blocks a schedule that was proposed is pending or active: one round until it is pending, one more
+#: until it is active. Savanna shows no proposal (Spring chain_plugin.cpp:1862-1871), so it may be on its way unseen.
+HIDDEN_BLOCKS: Final = 36
+#: After this many blocks a row that puts its producer into a schedule has done so: onblock proposes each 120 slots
+#: (system contract, producer_pay.cpp:52-54), and HIDDEN_BLOCKS less one round until it shows.
+ELECTION_BLOCKS: Final = 150
 #: Who writes what nobody asked for.
 SIGNER: Final = "signer"
 
@@ -56,8 +66,6 @@ class Effect(enum.Enum):
     WAIT = enum.auto()
     #: Look at everything that could be in the way.
     CHECK = enum.auto()
-    #: Build, sign and journal a transaction, then push it.
-    SIGN = enum.auto()
     #: Send the journalled transaction again, and look at the chain.
     PUSH = enum.auto()
     #: Look at the chain.
@@ -69,6 +77,9 @@ class Effect(enum.Enum):
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What was seen in one look at the chain and at the nodes.
+
+    The order of the look matters: first the head and the irreversible block, then the row, and the row only from API
+    nodes that have that irreversible block. Otherwise the row may be older than the death of a transaction.
 
     Attributes:
         now: the local time (UTC).
@@ -86,7 +97,7 @@ class Facts:
         silent_slots: slots of ours without a block since the key became active, in a row, up to the head.
         target_silent_s: how long the target node's API has been silent, None if it has none.
         unfit: why production cannot go back to the old node; empty if it can.
-        verified_dropped: whether another block has the number of the verified one.
+        verified_dropped: whether another block has the number of the verified one; None: nobody looked.
         finalizer: on Savanna, whether the target's finalizer key is in the active policy; None: no such half.
         missed_slots: slots of ours without a block since the push, None if not all blocks were seen.
     """
@@ -105,7 +116,7 @@ class Facts:
     silent_slots: int = 0
     target_silent_s: float | None = None
     unfit: str = "nobody looked"
-    verified_dropped: bool = False
+    verified_dropped: bool | None = None
     finalizer: bool | None = None
     missed_slots: int | None = None
 
@@ -219,6 +230,8 @@ def signed(rotation: Rotation, transaction: SignedTransaction, now: datetime) ->
     """Take a transaction that was signed. It is sent once this is on disk."""
     returning = transaction.purpose is Purpose.RETURN
     _require(rotation, *((State.RETURNING,) if returning else (State.PREFLIGHT, State.SIGNED)))
+    if rotation.state is State.SIGNED and not _again(rotation):
+        raise RotationError("state", f"rotation {rotation.id} signs no other transaction")
     rotation = replace(
         rotation, transactions=(*rotation.transactions, transaction), registered_head=0, verified=None
     )
@@ -235,6 +248,8 @@ def answered(rotation: Rotation, *, accepted: bool, text: str, now: datetime) ->
     """Take what an API node said to the transaction, or that none gave an answer."""
     last = rotation.transaction
     assert last is not None  # noqa: S101 - nothing is pushed before it is signed
+    if not rotation.live:
+        return None  # a person was faster than the answer
     if last.pushed_at is not None or (not accepted and last.answer == text):
         return None  # only what is new is worth a write
     last = replace(last, answer=text, pushed_at=now if accepted else None)
@@ -244,39 +259,46 @@ def answered(rotation: Rotation, *, accepted: bool, text: str, now: datetime) ->
 
 
 def hopeless(rotation: Rotation, text: str, now: datetime) -> Change:
-    """End a rotation whose transaction was refused for good and, for certain, taken by nobody."""
+    """End a rotation whose transaction was refused for good and, for certain, taken by nobody.
+
+    The caller knows what became of every push of it: not after a lost answer, and not after a restart.
+
+    Raises:
+        RotationError: there is nothing to be refused, or somebody took it.
+    """
     _require(rotation, State.SIGNED, State.RETURNING)
-    if rotation.abort_by is not None:
+    last = rotation.transaction
+    if rotation.state is State.RETURNING and (not _returns(rotation) or rotation.registered_head):
+        raise RotationError("state", f"rotation {rotation.id} has no transaction under way")
+    if last is None or last.pushed_at is not None or not _unseen(rotation):
+        raise RotationError("state", f"rotation {rotation.id} has a transaction that somebody took")
+    if rotation.abort_by is not None and rotation.state is State.SIGNED:
         return _enter(rotation, State.ABORTED, Event.ABORTED, now, f"ended by {rotation.abort_by}")
-    return _enter(rotation, State.FAILED, Event.FAILED, now, text)
+    return _failed(rotation, text, now)
 
 
 def unsignable(rotation: Rotation, text: str, now: datetime) -> Change:
     """End a rotation whose next transaction cannot be built or signed. None of it is live."""
     _require(rotation, State.PREFLIGHT, State.SIGNED, State.RETURNING)
-    return _enter(rotation, State.FAILED, Event.FAILED, now, text)
+    return _failed(rotation, text, now)
 
 
 def resign(rotation: Rotation, facts: Facts) -> bool:
-    """Tell whether a (different) transaction is to be built and signed now."""
+    """Tell whether a (different) transaction is to be built and signed now: the one before can be in no block."""
+    if not (_current(rotation, facts) and facts.row_agreed and _dead(rotation, facts)):
+        return False
     if rotation.state is State.SIGNED:
-        return (
-            rotation.abort_by is None
-            and _dead(rotation, facts)
-            and _count(rotation) < MAX_TRANSACTIONS
-            and facts.row_keys == _old(rotation)
-        )
-    if rotation.state is not State.RETURNING or not _current(rotation, facts):
+        return _again(rotation) and facts.row_keys == _old(rotation)
+    if rotation.state is not State.RETURNING:
         return False
     if _returns(rotation):
         return (
             not rotation.registered_head
-            and _dead(rotation, facts)
             and _count(rotation) < MAX_TRANSACTIONS
-            and facts.row_keys == frozenset({rotation.to_key})
+            and facts.row_keys == _new(rotation)
         )
-    # The one before is settled when its block is irreversible, or when it can be in none any more.
-    return _settled(rotation, facts) or _dead(rotation, facts)
+    # Also where a fork took the new key away: the old one is in the row, and one more registration says so for certain.
+    return facts.row_keys in (_new(rotation), _old(rotation))
 
 
 # -- what the chain shows ---------------------------------------------------------------------------------
@@ -292,25 +314,22 @@ def observe(rotation: Rotation, facts: Facts) -> Change | None:
         rotation = replace(rotation, missed_slots=facts.missed_slots)
     match rotation.state:
         case State.SIGNED:
-            return _observe_signed(rotation, facts)
+            look = _observe_signed
         case State.REGISTERED | State.PROPOSED | State.PENDING | State.ACTIVE:
-            return (
-                _observe_row(rotation, facts)
-                or _observe_schedule(rotation, facts)
-                or _observe_silence(rotation, facts)
-            )
+            look = _observe_registered
         case State.VERIFIED:
-            return _observe_verified(rotation, facts)
+            look = _observe_verified
         case State.RETURNING:
-            return _observe_returning(rotation, facts)
+            look = _observe_returning
         case _:
             return None
+    return look(rotation, facts)
 
 
 def _observe_signed(rotation: Rotation, facts: Facts) -> Change | None:
     if not facts.row_agreed:
         return None
-    if facts.row_keys == frozenset({rotation.to_key}):
+    if facts.row_keys == _new(rotation):
         rotation = replace(rotation, registered_head=facts.head_number)
         text = f"the producer's row names {rotation.to_key}"
         return _enter(rotation, State.REGISTERED, Event.REGISTERED, facts.now, text)
@@ -321,52 +340,78 @@ def _expire(rotation: Rotation, facts: Facts, before: frozenset[PublicKey]) -> C
     """Take the death of a transaction without effect. Where nothing changes, `resign` says yes."""
     if not _dead(rotation, facts):
         return None
-    if rotation.abort_by is not None:
+    if facts.row_keys != before or not _unseen(rotation):
+        return _superseded(rotation, facts)
+    if rotation.abort_by is not None and rotation.state is State.SIGNED:
         text = f"ended by {rotation.abort_by}; the transaction expired without effect"
         return _enter(rotation, State.ABORTED, Event.ABORTED, facts.now, text)
-    if facts.row_keys != before:
-        return _superseded(rotation, facts)
     if _count(rotation) >= MAX_TRANSACTIONS:
-        return _enter(rotation, State.FAILED, Event.FAILED, facts.now, _expired(rotation))
+        return _failed(rotation, _expired(rotation), facts.now)
     return None
 
 
-def _observe_row(rotation: Rotation, facts: Facts) -> Change | None:
-    if not facts.row_agreed or facts.row_keys == frozenset({rotation.to_key}):
-        return None
-    if facts.proof is not None and rotation.state is State.ACTIVE:
-        return None  # whatever was registered since, this rotation has its proof
-    if facts.row_keys == _old(rotation) and not _settled(rotation, facts) and not _dead(rotation, facts):
-        text = "the block with the transaction was dropped by a fork; it is sent again"
-        return _enter(replace(rotation, registered_head=0), State.SIGNED, Event.REJECTED, facts.now, text)
-    return _superseded(rotation, facts)
+def _observe_registered(rotation: Rotation, facts: Facts) -> Change | None:
+    # Whatever was registered since, a block of ours is its proof.
+    proven = rotation.state is State.ACTIVE and _proof(rotation, facts) is not None
+    if facts.row_agreed and facts.row_keys != _new(rotation) and not proven:
+        return _observe_other_row(rotation, facts)
+    return _observe_schedule(rotation, facts) or _observe_silence(rotation, facts)
+
+
+def _observe_other_row(rotation: Rotation, facts: Facts) -> Change | None:
+    """The row does not name our key any more: somebody changed it, or a fork dropped the block with the transaction."""
+    if _dead(rotation, facts):
+        return _superseded(rotation, facts)
+    returns = rotation.state is State.RETURNING
+    if facts.row_keys == (_new(rotation) if returns else _old(rotation)):
+        # The same bytes again: 'duplicate' where they are on the chain, and they overrule nobody.
+        text = "the row is as it was before the transaction; it is sent again until it expires"
+        rotation = replace(rotation, registered_head=0)
+        if returns:
+            return _note(rotation, Event.REJECTED, facts.now, text)
+        return _enter(rotation, State.SIGNED, Event.REJECTED, facts.now, text)
+    text = f"{_row(facts)}; waits until the transaction can be in no block any more"
+    return None if rotation.reason == text else _note(rotation, Event.REJECTED, facts.now, text)
 
 
 def _observe_schedule(rotation: Rotation, facts: Facts) -> Change | None:
-    key = rotation.to_key
-    seen = [
-        state
-        for state, keys in (
-            (State.ACTIVE, facts.active),
-            (State.PENDING, facts.pending),
-            (State.PROPOSED, facts.proposed),
-        )
-        if key in keys
-    ]
-    order = _AFTER_REGISTERED.index
-    if seen and order(seen[0]) > order(rotation.state):
-        event, text = _ON_THE_WAY[seen[0]]
-        return _enter(rotation, seen[0], event, facts.now, text)
-    if rotation.state is State.ACTIVE and facts.proof is not None:
-        rotation = replace(rotation, verified=facts.proof)
-        text = f"block {facts.proof.number} carries a signature that this signer issued with {key}"
+    stage = _stage(rotation, facts)
+    if stage is not None and _AFTER_REGISTERED.index(stage) > _AFTER_REGISTERED.index(rotation.state):
+        # A block of ours that is older than the schedule with this key proves nothing: the key may have been in use
+        # before. Seen pending is late enough: the first block under the schedule comes after it.
+        if rotation.state is not State.PENDING:
+            rotation = replace(rotation, registered_head=facts.head_number)
+        event, text = _ON_THE_WAY[stage]
+        return _enter(rotation, stage, event, facts.now, text)
+    proof = _proof(rotation, facts)
+    if rotation.state is State.ACTIVE and proof is not None:
+        rotation = replace(rotation, verified=proof)
+        text = f"block {proof.number} carries a signature that this signer issued with {rotation.to_key}"
         return _enter(rotation, State.VERIFIED, Event.VERIFIED, facts.now, text)
-    unelected = not (facts.active or facts.pending or facts.proposed)
-    if unelected and rotation.state is State.REGISTERED and _settled(rotation, facts):
+    elected = facts.active or facts.pending or facts.proposed
+    late = facts.head_number >= rotation.registered_head + ELECTION_BLOCKS and _dead(rotation, facts)
+    if not elected and late and facts.row_agreed:
         text = f"{rotation.producer} is in no schedule: it is not elected; the key is registered"
         rotation = replace(rotation, safe_to_stop=_other_node(rotation))
         return _enter(rotation, State.UNSCHEDULED, Event.UNSCHEDULED, facts.now, text)
     return None
+
+
+def _stage(rotation: Rotation, facts: Facts) -> State | None:
+    """Return how far the schedules are.
+
+    The active one counts only where no schedule with another key of ours is on its way: the row may have named that key
+    for a while, and the new key may be the one from before.
+    """
+    key = rotation.to_key
+    hidden = (
+        rotation.state is State.REGISTERED and facts.head_number < rotation.registered_head + HIDDEN_BLOCKS
+    )
+    if key in facts.active and not (facts.pending | facts.proposed) - _new(rotation) and not hidden:
+        return State.ACTIVE
+    if key in facts.pending:
+        return State.PENDING
+    return State.PROPOSED if key in facts.proposed else None
 
 
 def _observe_silence(rotation: Rotation, facts: Facts) -> Change | None:
@@ -376,6 +421,9 @@ def _observe_silence(rotation: Rotation, facts: Facts) -> Change | None:
         wrong = f"{node} left {facts.silent_slots} slots without a block"
     elif facts.target_silent_s is not None and facts.target_silent_s >= SILENT_NODE_S:
         wrong = f"the API of {node} has been silent for {facts.target_silent_s:.0f} s"
+    elif rotation.state is State.ACTIVE and facts.foreign is not None:
+        text = f"a block of ours carries a signature that this signer did not issue: block {facts.foreign}"
+        return _note_once(rotation, facts.now, text)
     else:
         return None
     if rotation.request.emergency:
@@ -389,12 +437,7 @@ def _observe_silence(rotation: Rotation, facts: Facts) -> Change | None:
     else:
         unfit = facts.unfit
     if unfit:
-        text = f"{wrong}; the old key is not registered again: {unfit}"
-        if _same(rotation.reason, text):
-            return None
-        return Change(
-            replace(rotation, reason=text), Entry(facts.now, Event.REJECTED, rotation.state, SIGNER, text)
-        )
+        return _note_once(rotation, facts.now, f"{wrong}; the old key is not registered again: {unfit}")
     text = f"{wrong}; the key of {rotation.from_node} is registered again"
     return _enter(rotation, State.RETURNING, Event.RETURNING, facts.now, text)
 
@@ -406,38 +449,58 @@ def _observe_verified(rotation: Rotation, facts: Facts) -> Change | None:
         text = f"block {number} was dropped by a fork; waits for another"
         rotation = replace(rotation, verified=None, registered_head=facts.head_number)
         return _enter(rotation, State.ACTIVE, Event.ACTIVE, facts.now, text)
-    if facts.irreversible_number < number or facts.finalizer is False:
+    final = facts.verified_dropped is False and facts.irreversible_number >= number
+    if not final or facts.finalizer is False or not facts.row_agreed:
         return None
-    rotation = replace(rotation, safe_to_stop=_other_node(rotation))
     text = f"block {number} is irreversible"
+    if facts.row_keys == _new(rotation) and facts.pending | facts.proposed <= _new(rotation):
+        rotation = replace(rotation, safe_to_stop=_other_node(rotation))
+    else:
+        text += f"; but another key is registered or on its way: {_row(facts)}; stop no node"
     return _enter(rotation, State.DONE, Event.DONE, facts.now, text)
 
 
 def _observe_returning(rotation: Rotation, facts: Facts) -> Change | None:
-    if not _returns(rotation) or not facts.row_agreed:
+    if not facts.row_agreed:
         return None
+    if not _returns(rotation):
+        return _observe_return_due(rotation, facts)
     return (_observe_return if rotation.registered_head else _observe_return_signed)(rotation, facts)
+
+
+def _observe_return_due(rotation: Rotation, facts: Facts) -> Change | None:
+    """Look once more before the return is signed. Where nothing changes, `resign` says when."""
+    if not _dead(rotation, facts):
+        return None
+    if facts.row_keys not in (_new(rotation), _old(rotation)):
+        return _superseded(rotation, facts)
+    if facts.unfit and facts.row_keys == _new(rotation):
+        text = f"the old key is not registered again: {facts.unfit}"
+        rotation = replace(rotation, registered_head=facts.head_number)
+        return _enter(rotation, State.REGISTERED, Event.REJECTED, facts.now, text)
+    return None
 
 
 def _observe_return_signed(rotation: Rotation, facts: Facts) -> Change | None:
     if facts.row_keys == _old(rotation):
         text = f"the producer's row names {rotation.from_key} again"
-        rotation = replace(rotation, registered_head=facts.head_number, reason=text)
-        return Change(rotation, Entry(facts.now, Event.REGISTERED, rotation.state, SIGNER, text))
-    return _expire(rotation, facts, frozenset({rotation.to_key}))
+        return _note(replace(rotation, registered_head=facts.head_number), Event.REGISTERED, facts.now, text)
+    return _expire(rotation, facts, _new(rotation))
 
 
 def _observe_return(rotation: Rotation, facts: Facts) -> Change | None:
     if facts.row_keys != _old(rotation):
-        if facts.row_keys != frozenset({rotation.to_key}) or _settled(rotation, facts):
-            return _superseded(rotation, facts)
-        text = "the block with the transaction was dropped by a fork; it is sent again"
-        rotation = replace(rotation, registered_head=0, reason=text)
-        return Change(rotation, Entry(facts.now, Event.REJECTED, rotation.state, SIGNER, text))
-    underway = rotation.to_key in facts.active | facts.pending | facts.proposed
-    if underway or not _settled(rotation, facts) or (facts.active and facts.proof is None):
+        return _observe_other_row(rotation, facts)
+    proof = _proof(rotation, facts)
+    if proof is not None and rotation.to_key in facts.active:
+        # The schedule with the new key came in after all: what the old node signed before says nothing of afterwards.
+        text = "the active schedule has the new key; waits for the one with the old key"
+        return _note(replace(rotation, registered_head=facts.head_number), Event.ACTIVE, facts.now, text)
+    underway = (facts.active | facts.pending | facts.proposed) - _old(rotation)
+    hidden = facts.head_number < rotation.registered_head + HIDDEN_BLOCKS
+    if underway or hidden or not _dead(rotation, facts) or (facts.active and proof is None):
         return None
-    rotation = replace(rotation, verified=facts.proof)
+    rotation = replace(rotation, verified=proof)
     text = f"{rotation.from_node} produces again with {rotation.from_key}"
     if not facts.active:
         text = f"{rotation.from_key} is registered again; {rotation.producer} is not elected"
@@ -479,7 +542,13 @@ def ask_abort(rotation: Rotation, by: str, now: datetime) -> Change:
 
 
 def supersede(rotation: Rotation, by: str, now: datetime) -> Change:
-    """End a live rotation because an emergency takes its place."""
+    """End a live rotation because an emergency takes its place.
+
+    Raises:
+        RotationError: it has ended.
+    """
+    if not rotation.live:
+        raise RotationError("ended", f"rotation {rotation.id} has ended already: {rotation.state}")
     text = f"an emergency rotation of {by} takes its place"
     return _enter(rotation, State.SUPERSEDED, Event.SUPERSEDED, now, text, by=by)
 
@@ -500,10 +569,32 @@ def _enter(
     return Change(after, Entry(now, event, state, by, text))
 
 
+def _note(rotation: Rotation, event: Event, now: datetime, text: str) -> Change:
+    """Write something down that leaves the state as it is."""
+    return Change(replace(rotation, reason=text), Entry(now, event, rotation.state, SIGNER, text))
+
+
+def _note_once(rotation: Rotation, now: datetime, text: str) -> Change | None:
+    return None if _same(rotation.reason, text) else _note(rotation, Event.REJECTED, now, text)
+
+
+def _failed(rotation: Rotation, text: str, now: datetime) -> Change:
+    if rotation.state is State.RETURNING:
+        text += f"; the old key is not registered again, {rotation.to_key} stays"
+    return _enter(rotation, State.FAILED, Event.FAILED, now, text)
+
+
 def _superseded(rotation: Rotation, facts: Facts) -> Change:
-    keys = ", ".join(sorted(map(str, facts.row_keys))) if facts.row_keys else "no key"
-    text = f"somebody else changed the producer's row: it names {keys}"
+    text = f"somebody else changed the producer's row: {_row(facts)}"
+    before = _new(rotation) if _returns(rotation) else _old(rotation)
+    if facts.row_keys == before:
+        text = f"{_row(facts)} again: somebody changed it back, or a fork dropped the transaction until it expired"
     return _enter(rotation, State.SUPERSEDED, Event.SUPERSEDED, facts.now, text)
+
+
+def _row(facts: Facts) -> str:
+    keys = ", ".join(sorted(map(str, facts.row_keys))) if facts.row_keys else "no key"
+    return f"the row names {keys}"
 
 
 def _current(rotation: Rotation, facts: Facts) -> bool:
@@ -516,15 +607,34 @@ def _old(rotation: Rotation) -> frozenset[PublicKey]:
     return frozenset(rotation.from_keys)
 
 
+def _new(rotation: Rotation) -> frozenset[PublicKey]:
+    """What the row names once the key is registered."""
+    return frozenset({rotation.to_key})
+
+
+def _proof(rotation: Rotation, facts: Facts) -> VerifiedBlock | None:
+    """Return the proof, unless it is older than what it should prove."""
+    proof = facts.proof
+    return proof if proof is not None and proof.number > rotation.registered_head else None
+
+
+def _unseen(rotation: Rotation) -> bool:
+    """Whether the row never named the key of the last transaction while we looked.
+
+    Of a return this is not remembered; it is `signed` for the transaction that registers the new key.
+    """
+    return rotation.state is not State.SIGNED or State.REGISTERED not in rotation.reached
+
+
+def _again(rotation: Rotation) -> bool:
+    """Whether another transaction may register the new key when the last one is dead."""
+    return rotation.abort_by is None and _unseen(rotation) and _count(rotation) < MAX_TRANSACTIONS
+
+
 def _dead(rotation: Rotation, facts: Facts) -> bool:
     """Whether no block can hold the last transaction any more, unless it does already."""
     last = rotation.transaction
     return last is not None and facts.irreversible_time > last.expiration
-
-
-def _settled(rotation: Rotation, facts: Facts) -> bool:
-    """Whether what the row says since `registered_head` is irreversible."""
-    return 0 < rotation.registered_head <= facts.irreversible_number
 
 
 def _returns(rotation: Rotation) -> bool:

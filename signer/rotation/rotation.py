@@ -181,6 +181,9 @@ class Rotation:
         findings: what preflight found.
         transactions: what was signed, oldest first; at most the last one is live.
         reached: when each state was first entered.
+        head_seen: the highest head from which anything was concluded.
+        registered_head: the head when the row was seen to name the key, or the schedule with it to be on its way; 0
+            while it does not. A proof is a later block.
         verified: the proof.
         missed_slots: slots of ours without a block between push and end; None where not all blocks were seen.
         safe_to_stop: the node that may be stopped now, None before that is known.
