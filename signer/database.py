@@ -224,7 +224,7 @@ class Database:
             failure: SQLite failed, or says that the file is damaged.
         """
         with self.reading() as connection:
-            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if found != "ok":
             raise self._failure(f"{self.path}: {_DAMAGED}")
 
