@@ -18,19 +18,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from trial import description, private_file, running
-from trial.config_text import PORT_OFFSETS, config_text
+from trial import chain, description, private_file, running
+from trial.chain import Producer, UnreachableError
+from trial.config_text import CHAIN, PORT_OFFSETS, config_text
 from trial.errors import TrialError
 from trial.layout import NODES, Layout
 from trial.ring import module_path, provision
 
 from signer.control.auth import DATABASE, Scope, TokenStore
 from signer.errors import SignerError
+from signer.rotation import permission
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from signer.config import Config
+
 _DEFAULT_PORT: Final = 8900
+#: R1 keys of each node: one to sign with, and one to rotate to.
+_DEFAULT_RING: Final = 2
 _SIGNER: Final = Path(sys.executable).with_name("signer")
 #: Whose control token it is.
 _PERSON: Final = "quickstart"
@@ -55,6 +61,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--dir", type=Path, required=True)
     parser.add_argument("--sockets", type=Path, help="a folder for the sockets, where DIR's path is too long")
     parser.add_argument("--port", type=int)
+    parser.add_argument("--ring", type=int)
+    parser.add_argument("--chain")
+    parser.add_argument("--producer")
+    parser.add_argument("--other-rotation-key", action="append", default=[])
     parser.add_argument("--action", choices=["run", "stop"], default="run")
     parser.add_argument("--mode", choices=["foreground", "detach"], default="foreground")
     parser.add_argument("--json", action="store_true")
@@ -63,7 +73,7 @@ def _arguments() -> argparse.Namespace:
 
 def _run(layout: Layout, arguments: argparse.Namespace) -> int:
     with _locked(layout):
-        trial = _made(layout, arguments.port)
+        trial = _made(layout, arguments)
         pid = running.find(layout, trial["pid"])
         if pid is not None:
             _say(
@@ -136,29 +146,88 @@ def _locked(layout: Layout) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _made(layout: Layout, port: int | None) -> dict[str, Any]:
+def _made(layout: Layout, arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the trial's description, after making whatever of the trial is not there yet."""
+    producer = None
+    if arguments.chain is not None:
+        producer = Producer.parse(arguments.chain, arguments.producer, arguments.other_rotation_key)
     _make_socket_folder(layout)
-    there = description.port_in(layout)
-    if port is not None and there not in (None, port):
-        raise TrialError(
-            f"{layout.folder} was made for port {there}; leave --port out, or choose another --dir"
-        )
-    trial = description.load(layout)
-    if trial is not None and there is not None and layout.control_token_file.exists():
-        return trial
-    port = there or port or _DEFAULT_PORT
-    if there is None:
-        running.check_ports({name: port + offset for name, offset in PORT_OFFSETS.items()})
-    _say(f"making three SoftHSM tokens (software, for tests and trials) and their keys in {layout.folder}")
-    keys = provision(layout)
-    if there is None:
-        private_file.write(layout.config, config_text(layout, keys, module_path(), port))
+    port = description.port_in(layout)
+    if port is None:
+        _make_config(layout, arguments, producer)
+    else:
+        _check_same(layout, port, arguments, producer)
+        trial = description.load(layout)
+        if trial is not None and layout.control_token_file.exists():
+            return trial
     _make_control_token(layout)
     # The last file: with it, the trial is complete.
-    trial = description.describe(layout, keys, port)
+    trial = description.describe(layout)
     description.save(layout, trial)
     return trial
+
+
+def _make_config(layout: Layout, arguments: argparse.Namespace, producer: Producer | None) -> None:
+    """Make the tokens, their keys, and the config that names them."""
+    known = None
+    if producer is not None:
+        chain_id, silent = chain.ask(producer.api)
+        for problem in silent:
+            _say(f"{problem}; going on without it")
+        _say(f"the chain is {chain_id}")
+        known = (chain_id, producer)
+    port = arguments.port or _DEFAULT_PORT
+    running.check_ports({name: port + offset for name, offset in PORT_OFFSETS.items()})
+    _say(f"making three SoftHSM tokens (software, for tests and trials) and their keys in {layout.folder}")
+    keys = provision(layout, arguments.ring or _DEFAULT_RING)
+    private_file.write(layout.config, config_text(layout, keys, module_path(), port, known))
+
+
+def _check_same(layout: Layout, port: int, arguments: argparse.Namespace, producer: Producer | None) -> None:
+    """Check that a trial that exists was made for what the options say: they change nothing.
+
+    Raises:
+        TrialError: it was not.
+    """
+    if arguments.port not in (None, port):
+        raise TrialError(
+            f"{layout.folder} was made for port {port}; leave --port out, or choose another --dir"
+        )
+    if arguments.ring is None and producer is None:
+        return
+    config = description.config_in(layout)
+    ring = description.ring_size(config)
+    if arguments.ring is not None and arguments.ring > ring:
+        raise TrialError(
+            f"{layout.folder} has {ring} R1 keys for each node; leave --ring out and make more with "
+            f"'signer keys generate', or choose another --dir"
+        )
+    if producer is not None:
+        _check_same_chain(layout, config, producer)
+
+
+def _check_same_chain(layout: Layout, config: Config, producer: Producer) -> None:
+    remedy = f"edit [chains.{CHAIN}] in {layout.config}, or choose another --dir"
+    there = config.chains.get(CHAIN)
+    if there is None or there.producer is None:
+        raise TrialError(f"{layout.folder} was made without --chain; leave it out, {remedy}")
+    if Producer(there.api, there.producer, there.other_rotation_keys) != producer:
+        raise TrialError(
+            f"{layout.folder} was made for other values of --chain, --producer or --other-rotation-key; "
+            f"leave all three out, {remedy}"
+        )
+    try:
+        now, silent = chain.ask(producer.api)
+    except UnreachableError as error:
+        _say(f"{error}; nothing is changed")
+        return
+    for problem in silent:
+        _say(problem)
+    if now != there.id:
+        raise TrialError(
+            f"{layout.folder} was made for the chain {there.id}, and {', '.join(producer.api)} is of {now} "
+            f"now; {remedy}"
+        )
 
 
 def _make_socket_folder(layout: Layout) -> None:
@@ -196,6 +265,8 @@ def _show(layout: Layout, trial: dict[str, Any], *, json: bool) -> None:
         for node in NODES:
             sys.stdout.write(f"\n# --- for the config.ini of the node {node} " + "-" * 40 + "\n")
             sys.stdout.write(_signer(layout, "nodes", "config", node))
+        if "permission_commands" in trial:
+            sys.stdout.write(_for_the_owner(layout, trial["permission_commands"]))
         sys.stdout.write(
             f"\n# everything else: {layout.description}\n"
             "# The tokens are SoftHSM, a software token for tests and trials: it protects against nobody\n"
@@ -203,6 +274,19 @@ def _show(layout: Layout, trial: dict[str, Any], *, json: bool) -> None:
         )
     sys.stdout.flush()
     _say(f"look at it: {shlex.join([str(_SIGNER), '--config', str(layout.config), 'status'])}")
+
+
+def _for_the_owner(layout: Layout, commands: list[list[str]]) -> str:
+    config = description.config_in(layout)
+    chain = config.chains[CHAIN]
+    lines = [
+        f"\n# --- once, by the owner of the account {chain.producer}, with its active key in a wallet "
+        + "-" * 10,
+        f"# What this allows: {permission.LIMIT}.",
+        *(shlex.join(["cleos", "--url", chain.api[0], *command]) for command in commands),
+    ]
+    warning = permission.too_few(chain, description.rotation_keys(config))
+    return "\n".join([*lines, *([f"# {warning}"] if warning else [])]) + "\n"
 
 
 def _signer(layout: Layout, *arguments: str) -> str:

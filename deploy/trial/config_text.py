@@ -8,11 +8,15 @@ from hsm.uri import TokenUri
 from trial.layout import CONTROL, NODES, TOKENS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
+    from trial.chain import Producer
     from trial.layout import Layout
     from trial.ring import RingKey
 
+#: What the config calls the one chain of a trial.
+CHAIN: Final = "local"
 #: The id of the chain that nodeos makes without --genesis-json (Leap's and Spring's default genesis).
 LOCAL_CHAIN_ID: Final = "8a34ec7df1b8cd06ff4a8abbaa7cc50300823350cadc59ab296cb00d104d2b8f"
 
@@ -20,8 +24,13 @@ LOCAL_CHAIN_ID: Final = "8a34ec7df1b8cd06ff4a8abbaa7cc50300823350cadc59ab296cb00
 PORT_OFFSETS: Final = {"primary": 0, "standby": 1, CONTROL: 2}
 
 
-def config_text(layout: Layout, keys: tuple[RingKey, ...], module: str, port: int) -> str:
-    """Return signer.toml: listeners from `port` on, one token and one node each for primary and standby."""
+def config_text(
+    layout: Layout, keys: tuple[RingKey, ...], module: str, port: int, chain: tuple[str, Producer] | None
+) -> str:
+    """Return signer.toml: listeners from `port` on, one token and one node each for primary and standby.
+
+    `chain` is its id, and the producer whose keys are rotated there.
+    """
     parts = [
         "# Made by deploy/quickstart for a trial. SoftHSM is a software token: it protects against nobody",
         "# who can read this folder. deploy/signer.example.toml explains every setting. Edits here are kept;",
@@ -29,9 +38,7 @@ def config_text(layout: Layout, keys: tuple[RingKey, ...], module: str, port: in
         "",
         'state_dir = "state"',
         "",
-        "# The chain that nodeos makes without --genesis-json. Put the id of your test chain here.",
-        "[chains.local]",
-        f'id = "{LOCAL_CHAIN_ID}"',
+        *_chain(chain),
         "",
     ]
     for name in TOKENS:
@@ -39,7 +46,7 @@ def config_text(layout: Layout, keys: tuple[RingKey, ...], module: str, port: in
     for name in NODES:
         parts += [
             f"[nodes.{name}]",
-            'chain = "local"',
+            f'chain = "{CHAIN}"',
             "timeout_ms = 5  # nodeos' keosd-provider-timeout",
             "",
         ]
@@ -52,6 +59,30 @@ def config_text(layout: Layout, keys: tuple[RingKey, ...], module: str, port: in
     for key in keys:
         parts += _key(key)
     return "\n".join(parts)
+
+
+def _chain(chain: tuple[str, Producer] | None) -> list[str]:
+    if chain is None:
+        return [
+            "# The chain that nodeos makes without --genesis-json. Put the id of your test chain here.",
+            f"[chains.{CHAIN}]",
+            f'id = "{LOCAL_CHAIN_ID}"',
+        ]
+    chain_id, producer = chain
+    lines = [
+        "# The chain of the nodes below, and the producer whose block-signing key this signer registers there.",
+        f"[chains.{CHAIN}]",
+        f'id = "{chain_id}"',
+        f"api = {_list(producer.api)}",
+        f'producer = "{producer.name}"',
+    ]
+    if producer.other_rotation_keys:
+        lines.append(f"other_rotation_keys = {_list(map(str, producer.other_rotation_keys))}")
+    return lines
+
+
+def _list(values: Iterable[str]) -> str:
+    return "[" + ", ".join(f'"{value}"' for value in values) + "]"
 
 
 def _path(layout: Layout, path: Path) -> str:
@@ -85,5 +116,5 @@ def _key(key: RingKey) -> list[str]:
     if key.wanted.node is not None:
         lines.append(f'node = "{key.wanted.node}"')
     if key.wanted.role == "rotation":
-        lines.append('chain = "local"')
+        lines.append(f'chain = "{CHAIN}"')
     return [*lines, f'token = "{key.wanted.token}"', f'label = "{key.wanted.label}"', ""]

@@ -8,18 +8,29 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from signer import config_file
+from signer.antelope.keys import Curve
+from signer.errors import ConfigError
+from signer.rotation import permission
 from trial import private_file
-from trial.config_text import PORT_OFFSETS
+from trial.config_text import CHAIN, PORT_OFFSETS
 from trial.errors import TrialError
 from trial.layout import CONTROL, NODES
 
 if TYPE_CHECKING:
+    from signer.antelope.keys import PublicKey
+    from signer.config import Config
     from trial.layout import Layout
-    from trial.ring import RingKey
 
 
-def describe(layout: Layout, keys: tuple[RingKey, ...], port: int) -> dict[str, Any]:
-    """Return the description of a trial whose signer does not run yet."""
+def describe(layout: Layout) -> dict[str, Any]:
+    """Return the description of a trial whose signer does not run yet, from its config.
+
+    Raises:
+        TrialError: the config cannot be read, or has no TCP listener for `primary`.
+    """
+    config = config_in(layout)
+    port = port_in(layout) or 0
     address = {name: f"http://127.0.0.1:{port + offset}" for name, offset in PORT_OFFSETS.items()}
     return {
         "nodes": {
@@ -35,16 +46,26 @@ def describe(layout: Layout, keys: tuple[RingKey, ...], port: int) -> dict[str, 
                 "public_key": str(key.public_key),
                 "legacy_public_key": key.public_key.legacy,
                 "curve": key.public_key.curve.value,
-                "role": key.wanted.role,
-                "node": key.wanted.node,
-                "label": key.wanted.label,
+                "role": key.role,
+                "node": key.node,
+                "label": key.label,
             }
-            for key in keys
+            for key in config.keys
         ],
         "pid": None,
         "config": str(layout.config),
         "venv": str(Path(sys.prefix)),
+        **_rotation(config),
     }
+
+
+def _rotation(config: Config) -> dict[str, Any]:
+    """What the owner of the producer's account needs; nothing where no keys are rotated."""
+    chain = config.chains.get(CHAIN)
+    own = rotation_keys(config)
+    if chain is None or chain.producer is None or not own:
+        return {}
+    return {"rotation_key": str(own[0]), "permission_commands": permission.commands(chain, own)}
 
 
 def load(layout: Layout) -> dict[str, Any] | None:
@@ -78,8 +99,33 @@ def text_of(description: dict[str, Any]) -> str:
     return json.dumps(description, indent=2) + "\n"
 
 
+def config_in(layout: Layout) -> Config:
+    """Return the signer's configuration.
+
+    Raises:
+        TrialError: it cannot be read or used.
+    """
+    try:
+        return config_file.load(layout.config)
+    except ConfigError as error:
+        raise TrialError(str(error)) from None
+
+
+def rotation_keys(config: Config) -> list[PublicKey]:
+    """Return the rotation keys of the trial's chain."""
+    return [key.public_key for key in config.keys if key.role == "rotation" and key.chain == CHAIN]
+
+
+def ring_size(config: Config) -> int:
+    """Return how many R1 keys every node has at least."""
+    curves = [(key.node, key.public_key.curve) for key in config.keys if key.role == "block"]
+    return min(curves.count((node, Curve.R1)) for node in NODES)
+
+
 def port_in(layout: Layout) -> int | None:
     """Return the TCP port of `primary` in the config on disk; None where there is no config yet.
+
+    What else is in the config is not judged: the signer itself says that best.
 
     Raises:
         TrialError: the config cannot be read, or has no such listener any more.

@@ -61,23 +61,23 @@ class RingKey:
     public_key: PublicKey
 
 
-def _of_node(node: str) -> tuple[WantedKey, ...]:
+def _of_node(node: str, size: int) -> tuple[WantedKey, ...]:
     return (
-        WantedKey(node, f"{node}-r1-1", Curve.R1, "block", node),
-        WantedKey(node, f"{node}-r1-2", Curve.R1, "block", node),
+        *(WantedKey(node, f"{node}-r1-{number}", Curve.R1, "block", node) for number in range(1, size + 1)),
         WantedKey(node, f"{node}-k1-1", Curve.K1, "block", node),
         WantedKey(node, f"{node}-probe-r1", Curve.R1, "probe"),
         WantedKey(node, f"{node}-probe-k1", Curve.K1, "probe"),
     )
 
 
-#: Two R1 keys and one K1 key for each node: one to sign with, one to rotate to, and one of the other curve.
-WANTED: Final = (
-    *(key for node in NODES for key in _of_node(node)),
-    WantedKey(CONTROL, "rotation-r1-1", Curve.R1, "rotation"),
-    WantedKey(CONTROL, "audit-r1-1", Curve.R1, "audit"),
-    WantedKey(CONTROL, "control-probe-r1", Curve.R1, "probe"),
-)
+def _wanted(size: int) -> tuple[WantedKey, ...]:
+    """For each node `size` R1 keys, to sign with and to rotate to, and one of the other curve."""
+    return (
+        *(key for node in NODES for key in _of_node(node, size)),
+        WantedKey(CONTROL, "rotation-r1-1", Curve.R1, "rotation"),
+        WantedKey(CONTROL, "audit-r1-1", Curve.R1, "audit"),
+        WantedKey(CONTROL, "control-probe-r1", Curve.R1, "probe"),
+    )
 
 
 def module_path() -> str:
@@ -92,8 +92,12 @@ def module_path() -> str:
     raise TrialError(f"SoftHSM is not at {' or '.join(_MODULE_PATHS)}; install the Debian package softhsm2")
 
 
-def provision(layout: Layout) -> tuple[RingKey, ...]:
-    """Make the three tokens and every key that is not there yet; return all keys, in the order of `WANTED`.
+def provision(layout: Layout, size: int) -> tuple[RingKey, ...]:
+    """Make the three tokens and every key that is not there yet; return all keys, in the order of the config.
+
+    Args:
+        layout: the trial.
+        size: R1 keys of each node.
 
     Raises:
         TrialError: the module refused, or what is there does not fit.
@@ -101,15 +105,16 @@ def provision(layout: Layout) -> tuple[RingKey, ...]:
     for folder in (layout.pins, layout.so_pins, layout.folder / "softhsm"):
         private_file.make_folder(folder)
     module = module_path()
+    wanted = _wanted(size)
     found: dict[str, bytes] = {}
     for name in TOKENS:
-        found |= _in_a_child(layout, name, module)
+        found |= _in_a_child(layout, name, module, [key for key in wanted if key.token == name])
     return tuple(
-        RingKey(key, PublicKey.from_ec_point(key.curve, found[f"{key.token}/{key.label}"])) for key in WANTED
+        RingKey(key, PublicKey.from_ec_point(key.curve, found[f"{key.token}/{key.label}"])) for key in wanted
     )
 
 
-def _in_a_child(layout: Layout, name: str, module_file: str) -> dict[str, bytes]:
+def _in_a_child(layout: Layout, name: str, module_file: str, wanted: list[WantedKey]) -> dict[str, bytes]:
     """Do `_provision_token` in a process of its own: a module reads the configuration of one token only.
 
     Raises:
@@ -117,7 +122,7 @@ def _in_a_child(layout: Layout, name: str, module_file: str) -> dict[str, bytes]
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    child = context.Process(target=_answer, args=(theirs, layout, name, module_file))
+    child = context.Process(target=_answer, args=(theirs, layout, name, module_file, wanted))
     child.start()
     theirs.close()
     try:
@@ -130,18 +135,21 @@ def _in_a_child(layout: Layout, name: str, module_file: str) -> dict[str, bytes]
     return dict(points)
 
 
-def _answer(answers: Connection, layout: Layout, name: str, module_file: str) -> None:
-    answers.send(_provision_token(layout, name, module_file))
+def _answer(
+    answers: Connection, layout: Layout, name: str, module_file: str, wanted: list[WantedKey]
+) -> None:
+    answers.send(_provision_token(layout, name, module_file, wanted))
 
 
-def _provision_token(layout: Layout, name: str, module_file: str) -> tuple[dict[str, bytes], str]:
+def _provision_token(
+    layout: Layout, name: str, module_file: str, wanted: list[WantedKey]
+) -> tuple[dict[str, bytes], str]:
     """Return compressed points (bytes, 33) by `token/label`, and the problem, empty if there is none."""
     try:
         os.environ[CONFIG_VARIABLE] = str(write_configuration(layout.softhsm(name)))
         module = Module(module_file)
         try:
             uri = _token(module, layout, name, module_file)
-            wanted = [key for key in WANTED if key.token == name]
             return {f"{name}/{key.label}": point for key, point in _keys(module, layout, uri, wanted)}, ""
         finally:
             module.finalize()

@@ -355,7 +355,10 @@ class TestRefused:
     def test_help_names_every_option(self) -> None:
         """On stdout."""
         text = subprocess.run([QUICKSTART, "--help"], capture_output=True, text=True, check=True).stdout
-        for option in ("--dir", "--port", "--detach", "--stop", "--json"):
+        for option in (
+            *("--dir", "--port", "--ring", "--chain", "--producer", "--other-rotation-key"),
+            *("--detach", "--stop", "--json"),
+        ):
             assert option in text
 
 

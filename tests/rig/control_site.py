@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import httpx
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from rig.fake_rotations import FakeRotations, FakeSupervisor
     from signer.control.auth import TokenStore
 
 
@@ -36,6 +37,9 @@ class Site:
     tokens: TokenStore
     clock: Clock
     status: dict[str, Any]
+    supervisor: FakeSupervisor
+    rotations: FakeRotations
+    known: dict[str, str] = field(default_factory=dict)
 
     def ask(
         self,
@@ -45,6 +49,7 @@ class Site:
         method: str = "GET",
         host: str = "localhost",
         headers: list[tuple[str, str]] | None = None,
+        json: object = None,
         client: tuple[str, int] = ("127.0.0.1", 40000),
     ) -> httpx.Response:
         """Send one request and return the answer."""
@@ -57,14 +62,30 @@ class Site:
         async def send() -> httpx.Response:
             transport = httpx.ASGITransport(self.app, client=client)
             async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
-                request = http.build_request(method, path, headers=every)
+                request = http.build_request(method, path, headers=every, json=json)
                 if not host:
                     del request.headers["host"]
                 return await http.send(request)
 
         return asyncio.run(send())
 
+    def person(self, name: str) -> str:
+        """Return the token of a person who may do everything."""
+        if name not in self.known:
+            self.known[name] = self.token("view", "operate", "approve", "admin", name=name)
+        return self.known[name]
+
     def token(self, *scopes: str, name: str = "alice", seconds: float | None = None) -> str:
         """Make a token; without scopes one that may view."""
         expires = None if seconds is None else self.clock.now + timedelta(seconds=seconds)
         return self.tokens.create(name, scopes or ("view",), expires, self.clock.now)
+
+
+def is_problem(answer: httpx.Response, status: int, code: str) -> None:
+    """Check that an answer is this problem, in the form of RFC 9457."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    content = answer.json()
+    assert set(content) - {"errors"} == {"type", "title", "status", "detail", "code"}
+    assert (content["status"], content["code"]) == (status, code)
+    assert "Traceback" not in answer.text

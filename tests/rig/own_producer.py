@@ -9,7 +9,6 @@ from rig.cleos import Action
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from rig.chain import Chain
     from rig.nodeos import Nodeos
@@ -23,23 +22,29 @@ class OwnProducer:
 
     Attributes:
         name: the account.
-        nodes: those that were started, by name.
     """
 
-    def __init__(self, tools: Tools, folder: Path, chain: Chain, name: str) -> None:
+    def __init__(self, tools: Tools, chain: Chain, name: str) -> None:
         self.name = name
-        self.nodes: dict[str, Nodeos] = {}
         self._chain = chain
-        self._folder = folder
         cold = keypair.generate(tools, "k1")
         chain.keosd.add(cold)
         chain.create_accounts(name, owner=cold.public)
 
-    def join(self, node: str, providers: Sequence[str]) -> Nodeos:
-        """Start a node that produces for the account as soon as it holds the key that the schedule names."""
-        made = self._chain.join(f"{self.name}-{node}", producers=[self.name], providers=providers)
-        self.nodes[node] = made
-        return made
+    def join(self, place: str, providers: Sequence[str], *, timeout_ms: int = 5) -> Nodeos:
+        """Start a node that produces for the account as soon as it holds the key that the schedule names.
+
+        Args:
+            place: a name that no other node of the chain has.
+            providers: values of its `signature-provider`.
+            timeout_ms: how long it waits for a signature (keosd-provider-timeout).
+        """
+        return self._chain.join(
+            place,
+            producers=[self.name],
+            providers=providers,
+            lines=[f"keosd-provider-timeout = {timeout_ms}"],
+        )
 
     def register(self, key: str, *, url: str = "https://example.org/bp.json", location: int = 7) -> None:
         """Register with the cold key. url and location are values that a rotation must not lose."""
@@ -52,9 +57,10 @@ class OwnProducer:
             "block_signing_authority_v0",
             {"threshold": 1, "keys": [{"key": key, "weight": 1} for key in sorted(keys)]},
         ]
-        data = {"producer": self.name, "producer_authority": authority, "url": "", "location": 0}
+        data = {
+            "producer": self.name,
+            "producer_authority": authority,
+            "url": "https://example.org/authority.json",
+            "location": 9,
+        }
         self._chain.cleos.push(Action("eosio", "regproducer2", data, self.name))
-
-    def kill(self, node: str) -> None:
-        """End a node as a power cut would."""
-        self.nodes.pop(node).kill()

@@ -122,6 +122,21 @@ class RotatingSigner:
         answer: dict[str, Any] = self.json("rotate", *arguments, "--wait", timeout_s=ROTATION_S)
         return answer | {"seconds": time.monotonic() - began}
 
+    def ask(self, *arguments: str) -> None:
+        """`signer rotate ...` until there is a rotation, whatever happens to the process that takes the request."""
+        before = (self.latest() or {"id": 0})["id"]
+
+        def taken() -> bool:
+            self.run("rotate", *arguments, "--json")
+            return bool((self.latest() or {"id": 0})["id"] > before)
+
+        until(taken, f"{self.producer} has a new rotation", timeout_s=120.0, interval_s=0.5, explain=self.log)
+
+    def history(self, rotation: int) -> list[dict[str, Any]]:
+        """Return what `rotations show` says of it, line by line."""
+        history: list[dict[str, Any]] = self.json("rotations", "show", str(rotation))["history"]
+        return history
+
     def latest(self) -> dict[str, Any] | None:
         """Return the youngest rotation, or None where there is none or the control process does not answer."""
         done = self.run("rotations", "list", "--json")
@@ -146,15 +161,25 @@ class RotatingSigner:
             explain=lambda: f"{self.latest()}\n{self.log()}",
         )
 
-    def add_node_api(self, urls: dict[str, str]) -> None:
-        """Write each node's own HTTP API into the configuration and load it, as an operator would."""
+    def configure(self, replace: Mapping[str, str]) -> None:
+        """Change the configuration as an operator would: replace texts of it, then `signer reload`."""
         config = self.trial.folder / "signer.toml"
         text = config.read_text()
-        for node, url in urls.items():
-            text = text.replace(f"[nodes.{node}]\n", f'[nodes.{node}]\napi = "{url}"\n')
+        for old, new in replace.items():
+            assert old in text, old
+            text = text.replace(old, new)
         config.write_text(text)
         done = self.run("reload")
         assert done.returncode == 0, done.stderr + done.stdout
+
+    def know_nodes(self, urls: Mapping[str, str], *, timeout_ms: int) -> None:
+        """Tell it each node's own HTTP API, and the node's timeout: rotations are tested here, not speed."""
+        self.configure(
+            {
+                "timeout_ms = 5 ": f"timeout_ms = {timeout_ms} ",
+                **{f"[nodes.{node}]\n": f'[nodes.{node}]\napi = "{url}"\n' for node, url in urls.items()},
+            }
+        )
 
     def status(self) -> dict[str, Any]:
         """`signer status --json`."""

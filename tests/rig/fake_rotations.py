@@ -1,0 +1,195 @@
+"""Rotations without a chain: what the control API's routes are tried against.
+
+It stands beside tests/rotation, where the same methods run against real nodeos.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from signer.antelope.keys import PublicKey
+from signer.errors import RotationError
+from signer.rotation import machine
+from signer.rotation.dry_run import DryRun
+from signer.rotation.entry import Entry, Event
+from signer.rotation.producer_view import ApiNode, ChainView, ProducerView
+from signer.rotation.rotation import Rotation, State
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from rig.control_site import Clock
+    from signer.rotation.evidence import Evidence
+    from signer.rotation.finding import Finding
+    from signer.rotation.rotation import Request
+
+KEY_A = PublicKey.parse("PUB_R1_6mqddTeKvgFL3wLJwuzZmG8AgDYtvUiw2qRLFimWa5cU56Kfcr")
+KEY_B = PublicKey.parse("EOS5K68vEeBKvkBYCnWoeSPoDxWpyoxj2JEFMgnQtswrGQ1ZeXbgf")
+EXPECTED_S = 60.0
+
+
+@dataclass
+class FakeSupervisor:
+    """The acts and freezes that the API asked for."""
+
+    answer: dict[str, Any]
+    acts: list[tuple[str, str, str]] = field(default_factory=list)
+    freezes: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+
+    async def status(self) -> dict[str, Any]:
+        """Return the signer's status."""
+        return self.answer
+
+    async def act(self, name: str, by: str, detail: str) -> None:
+        """Keep an act."""
+        self.acts.append((name, by, detail))
+
+    async def freeze(self, scope: str, name: str, by: str, reason: str) -> None:
+        """Keep a freeze."""
+        self.freezes[scope, name] = (by, reason)
+
+    async def unfreeze(self, scope: str, name: str, by: str, reason: str) -> bool:
+        """Forget a freeze."""
+        self.acts.append(("unfreeze", by, reason))
+        return self.freezes.pop((scope, name), None) is not None
+
+
+@dataclass
+class FakeRotations:
+    """Rotations in memory. A test moves them with `put`."""
+
+    clock: Clock
+    findings: tuple[Finding, ...] = ()
+    needs_approval: bool = False
+    chain_known: bool = True
+    rotations: dict[int, Rotation] = field(default_factory=dict)
+    history: dict[int, list[Entry]] = field(default_factory=dict)
+    keys: dict[tuple[str, str], int] = field(default_factory=dict)
+    listeners: list[asyncio.Event] = field(default_factory=list)
+    kept: list[Evidence] = field(default_factory=list)
+
+    async def request(self, request: Request, key: PublicKey | None, idempotency_key: str | None) -> Rotation:
+        """Plan a rotation; one is live at a time."""
+        if any(each.live for each in self.rotations.values()):
+            raise RotationError("live", "the chain has a live rotation")
+        now, number = self.clock.now, len(self.rotations) + 1
+        rotation = Rotation(
+            number,
+            request,
+            "bp1",
+            "rotate",
+            key or KEY_B,
+            now,
+            State.PLANNED,
+            now,
+            needs_approval=self.needs_approval,
+            reached={State.PLANNED: now},
+        )
+        self.history[number] = []
+        self.put(rotation, Event.PLANNED)
+        if idempotency_key is not None:
+            self.keys[request.requested_by, idempotency_key] = number
+        return rotation
+
+    def put(self, rotation: Rotation, event: Event, by: str = "signer") -> Rotation:
+        """Write a rotation down with an entry, and tell those who listen."""
+        self.rotations[rotation.id] = rotation
+        text = rotation.reason or str(event)
+        self.history[rotation.id].append(Entry(self.clock.now, event, rotation.state, by, text))
+        for each in self.listeners:
+            each.set()
+        return rotation
+
+    def move(self, number: int, state: State, event: Event, **changes: Any) -> Rotation:  # noqa: ANN401 - fields
+        """Let a rotation enter a state."""
+        now, before = self.clock.now, self.rotations[number]
+        reached = before.reached | {state: now}
+        return self.put(replace(before, state=state, state_since=now, reached=reached, **changes), event)
+
+    async def dry_run(self, request: Request, key: PublicKey | None) -> DryRun:
+        """Say what would happen."""
+        return DryRun(request.node, key or KEY_B, (KEY_A,), "a", self.findings, {"actions": []}, EXPECTED_S)
+
+    def by_idempotency_key(self, person: str, key: str) -> Rotation | None:
+        """Return what this person asked for with this key."""
+        number = self.keys.get((person, key))
+        return None if number is None else self.rotations[number]
+
+    def get(self, rotation_id: int) -> Rotation:
+        """Return one."""
+        if rotation_id not in self.rotations:
+            raise RotationError("unknown", f"there is no rotation {rotation_id}")
+        return self.rotations[rotation_id]
+
+    def list(self, limit: int, before_id: int | None) -> list[Rotation]:
+        """Return them, newest first."""
+        found = [each for each in self.rotations.values() if before_id is None or each.id < before_id]
+        return found[::-1][:limit]
+
+    def entries(self, rotation_id: int) -> Sequence[Entry]:
+        """Return the history."""
+        return tuple(self.history[rotation_id])
+
+    async def changes(self, rotation_id: int) -> AsyncGenerator[Rotation]:
+        """Yield at each change."""
+        news = asyncio.Event()
+        self.listeners.append(news)
+        try:
+            while self.rotations[rotation_id].live:
+                await news.wait()
+                news.clear()
+                yield self.rotations[rotation_id]
+        finally:
+            self.listeners.remove(news)
+
+    async def abort(self, rotation_id: int, by: str) -> Rotation:
+        """End it, as the machine does."""
+        change = machine.ask_abort(self.get(rotation_id), by, self.clock.now)
+        return self.put(change.rotation, change.entry.event, by)
+
+    async def approve(self, rotation_id: int, by: str) -> Rotation:
+        """Agree to it, as the machine does."""
+        change = machine.approve(self.get(rotation_id), by, self.clock.now)
+        return self.put(change.rotation, change.entry.event, by)
+
+    async def expected_s(self, _: str) -> float | None:
+        """Return a minute."""
+        return EXPECTED_S
+
+    async def producer(self, chain: str) -> ProducerView:
+        """Return a producer whose row names KEY_A."""
+        now = self.clock.now
+        seen = ChainView(
+            "legacy",
+            100,
+            now,
+            90,
+            registered=True,
+            row_keys=(KEY_A,),
+            active=(KEY_A,),
+            pending=None,
+            proposed=(),
+        )
+        live = next((each for each in self.rotations.values() if each.live), None)
+        last = next((each for each in reversed(self.rotations.values()) if not each.live), None)
+        return ProducerView(
+            chain,
+            "bp1",
+            "rotate",
+            seen if self.chain_known else None,
+            "" if self.chain_known else "nobody answers",
+            (ApiNode("http://127.0.0.1:8888", self.chain_known, "", 100, now),),
+            self.findings if self.chain_known else None,
+            live,
+            last,
+        )
+
+    def add_evidence(self, *found: Evidence) -> None:
+        """Keep it."""
+        self.kept += found
+
+    def evidence(self) -> Sequence[Evidence]:
+        """Return all."""
+        return self.kept

@@ -1,0 +1,63 @@
+"""A chain, and producers of ours on it whose signers quickstart made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rig.kill_points import KillPoints
+from rig.member import Member
+from rig.own_producer import OwnProducer
+from rig.rotating_signer import RotatingSigner
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rig.chain import Chain
+    from rig.scenes import Scenes
+    from rig.tools import Tools
+
+
+@dataclass
+class Stage:
+    """A chain, and what is needed to put producers of ours on it.
+
+    Attributes:
+        tools: the real programs.
+        folder: for everything.
+        chain: the chain.
+        scenes: what plays on it.
+        members: all that were made, to be stopped in the end.
+    """
+
+    tools: Tools
+    folder: Path
+    chain: Chain
+    scenes: Scenes
+    members: list[Member] = field(default_factory=list)
+
+    def member(
+        self,
+        name: str,
+        urls: list[str],
+        *,
+        producer: OwnProducer | None = None,
+        ring: int = 2,
+        others: list[str] | None = None,
+        place: str = "",
+    ) -> Member:
+        """Make a producer and a signer that knows it, and let the owner give the permission to it."""
+        place = place or name
+        producer = producer or OwnProducer(self.tools, self.chain, name)
+        signer = RotatingSigner.start(self.folder / place, urls, name, ring=ring, others=others or [])
+        signer.allow(self.chain, self.chain.cleos)
+        kills = KillPoints(self.folder / f"{place}-kills")
+        member = Member(place, producer, signer, kills)
+        self.members.append(member)
+        signer.serve_with(kills.environment)
+        return member
+
+    def stop(self) -> None:
+        """Stop every signer."""
+        for member in self.members:
+            member.signer.stop()
