@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from signer.rotation.listing import Listing
 
+pytestmark = pytest.mark.chain
+
 URL = "http://127.0.0.1:8901/v1/wallet/sign_digest"
 PROVIDERS = [f"{key}=KEOSD:{URL}" for key in two_nodes.A]
 NOBODY = 65534
