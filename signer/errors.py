@@ -162,11 +162,9 @@ class ChainRefusedError(ChainError):
         status: int,
         final: bool = False,
         words: str = "",
-        unanswered: tuple[str, ...] = (),
     ) -> None:
         meaning = f"{words}: " if words else ""
-        silent = f"; no answer from {', '.join(unanswered)}" if unanswered else ""
-        super().__init__(f"{api} refused: {meaning}{message} ({code} {name or f'HTTP {status}'}){silent}")
+        super().__init__(f"{api} refused: {meaning}{message} ({code} {name or f'HTTP {status}'})")
         self.code = code
         self.name = name
         self.message = message
@@ -174,7 +172,11 @@ class ChainRefusedError(ChainError):
         self.status = status
         self.final = final
         self.words = words
-        self.unanswered = unanswered
+        self.unanswered: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        silent = f"; no answer from {', '.join(self.unanswered)}" if self.unanswered else ""
+        return super().__str__() + silent
 
     @property
     def certain(self) -> bool:

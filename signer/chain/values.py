@@ -493,7 +493,7 @@ class ApiState:
         head: its head when it last answered.
         lag_slots: how far that is behind the best head (slots of 0.5 s).
         latency_s: of its last get_info, s.
-        failures: get_info calls in a row without a usable answer.
+        failures: times in a row that it gave no usable answer about itself, or none at all.
         last_error: the last thing that went wrong with it, whenever that was; empty if nothing did.
         retry_in_s: how long it is left alone from now, s; 0 if it is asked as usual.
     """
