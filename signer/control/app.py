@@ -2,92 +2,84 @@
 
 from __future__ import annotations
 
-import asyncio
+import logging
+from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from fastapi import APIRouter, Depends, FastAPI, Request, Response, Security
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.security import HTTPBearer
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 import signer
-from signer.control import problem
-from signer.control.auth import Person, Scope, TokenStoreError
+from signer.control import (
+    events,
+    freeze,
+    keys,
+    nodes,
+    permissions,
+    problem,
+    producers,
+    rings,
+    rotations,
+    tokens,
+)
+from signer.control.access import Anybody, person, require
+from signer.control.auth import Scope, TokenConflictError, TokenStoreError
 from signer.control.border import Border
 from signer.control.gate import Gate
-from signer.control.problem import ProblemError
+from signer.control.services import Given, Services
+from signer.control.view import View
+from signer.errors import AdminError, AdminRefusedError, JournalError, RotationError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Mapping
 
     from signer.config import Config
     from signer.control.auth import TokenStore
+    from signer.control.services import ChainReader, Journal, RotationService, Supervisor
 
-    Status = Callable[[], Awaitable[dict[str, Any]]]
+log = logging.getLogger("signer.control")
 
-#: The supervisor answers within ms; longer than this and it is not there.
-_STATUS_TIMEOUT_S: Final = 2.0
-
-_PROBLEMS: dict[int | str, dict[str, Any]] = {
-    "default": {
-        "description": "A problem (RFC 9457).",
-        "content": {
-            problem.MEDIA_TYPE: {
-                "schema": {
-                    "type": "object",
-                    "required": ["type", "title", "status", "detail", "code"],
-                    "properties": {
-                        "type": {"type": "string"},
-                        "title": {"type": "string"},
-                        "status": {"type": "integer"},
-                        "detail": {"type": "string"},
-                        "code": {"type": "string"},
-                        "errors": {"type": "array", "items": {"type": "object"}},
-                    },
-                }
-            }
-        },
-    }
+#: One file for each noun.
+_ROUTED: Final = (rotations, events, producers, permissions, nodes, rings, keys, freeze, tokens)
+#: Of the codes of a RotationError; any other is a conflict with how things are.
+_ROTATION_STATUS: Final = {
+    "same-person": HTTPStatus.FORBIDDEN,
+    "unknown": HTTPStatus.NOT_FOUND,
+    "unknown-node": HTTPStatus.NOT_FOUND,
+    "key": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "reason": HTTPStatus.UNPROCESSABLE_ENTITY,
 }
+_ABOUT: Final = """\
+What people and their tools ask of the signer. Times are ISO 8601 in UTC.
+
+Every request but those for health carries `Authorization: Bearer sgn_...`. Scopes, none of which implies another:
+`view` reads and tries; `operate` asks for rotations, ends them, freezes and attests; `approve` agrees to what somebody
+else asked for; `admin` makes tokens, ends freezes and destroys keys.
+
+Every refusal is an RFC 9457 problem with a stable `code`. `POST /v1/rotations` takes an `Idempotency-Key`; every other
+POST may simply be sent again: what is done already stays as it is.
+"""
 
 
-class Health(BaseModel):
+class Health(View):
     """Says that somebody answers, and nothing else: anyone may ask."""
 
     status: Literal["ok"] = "ok"
+    """Always `ok`."""
 
 
-class WhoAmI(BaseModel):
+class WhoAmI(View):
     """The person behind the token."""
 
     name: str
+    """Their name."""
     scopes: list[Scope]
+    """What they may do."""
 
 
-router = APIRouter(prefix="/v1", responses=_PROBLEMS)
-_bearer = HTTPBearer(auto_error=False, description="A token of the form sgn_...")
-
-
-async def _person(request: Request, _: Annotated[object, Security(_bearer)]) -> Person:
-    gate: Gate = request.app.state.gate
-    return gate.admit(request.headers.getlist("authorization"), _caller(request))
-
-
-def _require(scope: Scope) -> Callable[[Person], Awaitable[Person]]:
-    async def check(person: Annotated[Person, Depends(_person)]) -> Person:
-        if scope not in person.scopes:
-            challenge = f'Bearer error="insufficient_scope", scope="{scope}"'  # RFC 6750 section 3.1
-            raise ProblemError(
-                HTTPStatus.FORBIDDEN,
-                "scope",
-                f"This needs a token with the scope {scope}.",
-                {"www-authenticate": challenge},
-            )
-        return person
-
-    return check
+router = APIRouter(prefix="/v1", responses=problem.RESPONSES)
 
 
 @router.get("/health")
@@ -105,67 +97,66 @@ async def ready(request: Request) -> Health:
 
 
 @router.get("/whoami")
-async def whoami(person: Annotated[Person, Depends(_person)]) -> WhoAmI:
+async def whoami(asking: Anybody) -> WhoAmI:
     """Tell whose token this is."""
-    return WhoAmI(name=person.name, scopes=sorted(person.scopes))
+    return WhoAmI(name=asking.name, scopes=sorted(asking.scopes))
 
 
-@router.get("/status", dependencies=[Depends(_require(Scope.VIEW))])
-async def status(request: Request) -> dict[str, Any]:
+@router.get("/status", dependencies=[Depends(require(Scope.VIEW))])
+async def status(services: Given) -> dict[str, Any]:
     """Return the signer's status, as the admin socket gives it."""
-    ask: Status = request.app.state.status
-    try:
-        async with asyncio.timeout(_STATUS_TIMEOUT_S):
-            return await ask()
-    except TimeoutError:
-        raise ProblemError(
-            HTTPStatus.SERVICE_UNAVAILABLE,
-            "supervisor",
-            "The signer's supervisor does not answer; signing does not depend on it.",
-            {"retry-after": "1"},
-        ) from None
+    return await services.status()
 
 
-@router.get("/openapi.json", dependencies=[Depends(_person)], include_in_schema=False)
+@router.get("/openapi.json", dependencies=[Depends(person)], include_in_schema=False)
 async def openapi(request: Request) -> dict[str, Any]:
     """Return the description of this API."""
     app: FastAPI = request.app
     return app.openapi()
 
 
-def create_app(config: Config, tokens: TokenStore, status: Status) -> FastAPI:
+def create_app(
+    config: Config,
+    token_store: TokenStore,
+    supervisor: Supervisor,
+    journal: Journal,
+    *,
+    rotation_service: RotationService | None = None,
+    chains: Mapping[str, ChainReader] | None = None,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> FastAPI:
     """Return the control application.
 
     Args:
-        config: for the addresses of its control listeners, which the Host header may name.
-        tokens: who may use it.
-        status: asks the supervisor for the signer's status.
+        config: what is configured; the Host header may name the addresses of its control listeners.
+        token_store: who may use it.
+        supervisor: the signer's status, freezes and audit log.
+        journal: rotations and evidence on disk.
+        rotation_service: None where no chain is configured for rotations.
+        chains: the API nodes of each chain that has some in the configuration.
+        clock: the time of day (UTC).
     """
     app = FastAPI(
         title="Antelope signer: control",
+        description=_ABOUT,
         version=signer.__version__,
         openapi_url=None,  # served by a route that asks for a token
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.gate = Gate(tokens)
-    app.state.status = status
-    app.include_router(router)
-    app.add_exception_handler(HTTPException, _http_problem)
-    app.add_exception_handler(RequestValidationError, _validation_problem)
-    app.add_exception_handler(TokenStoreError, _store_problem)
+    app.state.gate = Gate(token_store)
+    app.state.services = Services(
+        config, token_store, supervisor, rotation_service, journal, chains or {}, clock
+    )
+    app.state.streams = events.Streams()
+    for each in (router, *(module.router for module in _ROUTED)):
+        app.include_router(each)
+    for kind, handler in _HANDLERS.items():
+        app.add_exception_handler(kind, handler)
     listeners = [each for each in config.listeners if each.kind == "control"]
     app.add_middleware(Border, hosts=frozenset(each.tcp.host for each in listeners if each.tcp is not None))
     return app
-
-
-def _caller(request: Request) -> str:
-    """Return who asks, as a limit counts them: the user on a unix socket, the address on TCP."""
-    call = request.scope.get("extensions", {}).get("signer")
-    if call is not None and call.listener.peers is not None:
-        return str(call.caller).partition(" pid ")[0]
-    return request.client.host if request.client is not None else "unix"
 
 
 async def _http_problem(_: Request, error: Exception) -> Response:
@@ -188,12 +179,33 @@ async def _validation_problem(_: Request, error: Exception) -> Response:
     )
 
 
-async def _store_problem(_: Request, __: Exception) -> Response:
+async def _store_problem(_: Request, error: Exception) -> Response:
+    log.error("store unusable", extra={"reason": str(error)})
     return _response(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "store",
-        "The store of tokens cannot be read; see the signer's log.",
+        "The control process' database cannot be used; see the signer's log.",
         headers={"retry-after": "5"},
+    )
+
+
+async def _token_problem(_: Request, error: Exception) -> Response:
+    return _response(HTTPStatus.CONFLICT, "token", f"{error}.")
+
+
+async def _rotation_problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RotationError)  # noqa: S101 - registered for it
+    return _response(_ROTATION_STATUS.get(error.code, HTTPStatus.CONFLICT), error.code, f"{error}.")
+
+
+async def _admin_problem(_: Request, error: Exception) -> Response:
+    if isinstance(error, AdminRefusedError):
+        return _response(HTTPStatus.CONFLICT, error.code, f"{error}.")
+    return _response(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "supervisor",
+        "The signer's supervisor does not answer; signing does not depend on it.",
+        headers={"retry-after": "1"},
     )
 
 
@@ -207,3 +219,14 @@ def _response(
 ) -> Response:
     content = problem.body(status_code, code, detail, errors or ())
     return Response(content, status_code.value, headers, problem.MEDIA_TYPE)
+
+
+_HANDLERS: Final = {
+    HTTPException: _http_problem,
+    RequestValidationError: _validation_problem,
+    TokenConflictError: _token_problem,
+    TokenStoreError: _store_problem,
+    JournalError: _store_problem,
+    RotationError: _rotation_problem,
+    AdminError: _admin_problem,
+}

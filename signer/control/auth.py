@@ -37,6 +37,10 @@ class TokenStoreError(SignerError):
     """The store of tokens cannot be used, or says no. The message says what to do."""
 
 
+class TokenConflictError(TokenStoreError):
+    """What is asked for does not fit what is in the store: a second token of a person, or none to end."""
+
+
 class Scope(enum.StrEnum):
     """What a person may do. None implies another."""
 
@@ -101,7 +105,7 @@ class TokenStore:
                     row,
                 )
             except sqlite3.IntegrityError:
-                raise TokenStoreError(f"{name} has a token already; revoke it first") from None
+                raise TokenConflictError(f"{name} has a token already; revoke it first") from None
         return token
 
     def list(self) -> list[IssuedToken]:
@@ -131,7 +135,7 @@ class TokenStore:
                 (_seconds(now), name),
             ).rowcount
         if ended == 0:
-            raise TokenStoreError("nobody of that name has a token; list the tokens to see who has")
+            raise TokenConflictError("nobody of that name has a token; list the tokens to see who has")
 
     def authenticate(self, text: str, now: datetime) -> Person | None:
         """Return whose token `text` is, None if it is nobody's, expired or revoked.

@@ -97,7 +97,7 @@ class Border:
 
 
 async def _answer(send: Send, refusal: ProblemError) -> None:
-    content = problem.body(refusal.status, refusal.code, refusal.detail)
+    content = problem.body(refusal.status, refusal.code, refusal.detail, refusal.errors)
     headers = {"content-type": problem.MEDIA_TYPE, "content-length": str(len(content)), **refusal.headers}
     raw: list[Any] = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": refusal.status.value, "headers": raw})

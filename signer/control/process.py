@@ -18,6 +18,8 @@ from signer import inheritance, selection
 from signer.control import server
 from signer.control.app import create_app
 from signer.control.auth import DATABASE, TokenStore, TokenStoreError
+from signer.errors import JournalError
+from signer.rotation.journal import Journal
 from signer.signing.connection import Listener
 
 if TYPE_CHECKING:
@@ -67,7 +69,11 @@ class Supervisor:
 
 
 async def serve(
-    config: Config, tokens: TokenStore, sockets: list[socket.socket], sock: socket.socket
+    config: Config,
+    tokens: TokenStore,
+    journal: Journal,
+    sockets: list[socket.socket],
+    sock: socket.socket,
 ) -> None:
     """Serve the control listeners until the supervisor is gone or SIGTERM comes."""
     supervisor = Supervisor(sock)
@@ -75,7 +81,7 @@ async def serve(
     loop.add_signal_handler(signal.SIGTERM, supervisor.gone.set)
     loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C is for the supervisor
     listeners = [Listener.of(each, config.limits) for each in selection.control_listeners(config)]
-    http = server.build(create_app(config, tokens, supervisor.status), listeners, sockets)
+    http = server.build(create_app(config, tokens, supervisor, journal), listeners, sockets)
     serving = asyncio.create_task(http.serve(sockets=sockets))
     gone = asyncio.create_task(supervisor.gone.wait())
     supervisor.ready()
@@ -94,12 +100,14 @@ def main() -> int:
     config, sockets, sock = given
     try:
         tokens = TokenStore(config.state_dir / DATABASE)
-    except TokenStoreError as error:
+        journal = Journal(config.state_dir / DATABASE)
+    except (TokenStoreError, JournalError) as error:
         log.error("token store unusable", extra={"reason": str(error)})
         return 1
     try:
-        asyncio.run(serve(config, tokens, sockets, sock))
+        asyncio.run(serve(config, tokens, journal, sockets, sock))
     finally:
+        journal.close()
         tokens.close()
     return 0
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
+    from signer.control.events import Streams
     from signer.signing import envelope
 
 
@@ -41,11 +42,24 @@ class _ControlConnection(Connection):
         self.transport.close()
 
 
-def build(app: FastAPI, listeners: list[Listener], sockets: list[socket.socket]) -> Server:
+class ControlServer(Server):
+    """A server that ends its streams first: their readers come back to the next one."""
+
+    def __init__(self, config: uvicorn.Config, streams: Streams) -> None:
+        super().__init__(config)
+        self._streams = streams
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop accepting, end the streams, let every request be answered."""
+        self._streams.end()
+        await super().shutdown(sockets)
+
+
+def build(app: FastAPI, listeners: list[Listener], sockets: list[socket.socket]) -> ControlServer:
     """Return a server of `app` on `sockets`, which are in the order of `listeners`."""
     by_name = {sock.getsockname(): listener for listener, sock in zip(listeners, sockets, strict=True)}
     timeout_s = max((listener.request_timeout_s for listener in listeners), default=1.0)
-    return Server(
+    return ControlServer(
         uvicorn.Config(
             app,
             http=type("BoundControlConnection", (_ControlConnection,), {"listeners": by_name}),
@@ -56,5 +70,6 @@ def build(app: FastAPI, listeners: list[Listener], sockets: list[socket.socket])
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=max(1, int(timeout_s)),
-        )
+        ),
+        app.state.streams,
     )

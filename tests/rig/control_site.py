@@ -12,8 +12,9 @@ import httpx
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from rig.fake_rotations import FakeRotations, FakeSupervisor
+    from rig.fake_rotations import FakeChain, FakeRotations, FakeSupervisor
     from signer.control.auth import TokenStore
+    from signer.rotation.journal import Journal
 
 
 @dataclass
@@ -39,6 +40,8 @@ class Site:
     status: dict[str, Any]
     supervisor: FakeSupervisor
     rotations: FakeRotations
+    journal: Journal
+    chain: FakeChain
     known: dict[str, str] = field(default_factory=dict)
 
     def ask(

@@ -1,4 +1,4 @@
-"""Rotations without a chain: what the control API's routes are tried against.
+"""Rotations and a chain without nodeos: what the control API's routes are tried against.
 
 It stands beside tests/rotation, where the same methods run against real nodeos.
 """
@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from signer.antelope.keys import PublicKey
-from signer.errors import RotationError
+from signer.chain.values import Account, Consensus, Head, Info, Resource, Schedule, Schedules
+from signer.errors import ChainUnreachableError, RotationError
 from signer.rotation import machine
 from signer.rotation.dry_run import DryRun
 from signer.rotation.entry import Entry, Event
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from rig.control_site import Clock
-    from signer.rotation.evidence import Evidence
+    from signer.antelope.name import Name
+    from signer.chain.values import Authorized, Permission, ProducerRow
     from signer.rotation.finding import Finding
     from signer.rotation.rotation import Request
 
@@ -68,7 +71,6 @@ class FakeRotations:
     history: dict[int, list[Entry]] = field(default_factory=dict)
     keys: dict[tuple[str, str], int] = field(default_factory=dict)
     listeners: list[asyncio.Event] = field(default_factory=list)
-    kept: list[Evidence] = field(default_factory=list)
 
     async def request(self, request: Request, key: PublicKey | None, idempotency_key: str | None) -> Rotation:
         """Plan a rotation; one is live at a time."""
@@ -186,10 +188,44 @@ class FakeRotations:
             last,
         )
 
-    def add_evidence(self, *found: Evidence) -> None:
-        """Keep it."""
-        self.kept += found
 
-    def evidence(self) -> Sequence[Evidence]:
-        """Return all."""
-        return self.kept
+@dataclass
+class FakeChain:
+    """What the API nodes of a chain say; None for a chain that nobody answers for."""
+
+    seen: bool = True
+    row: ProducerRow | None = None
+    schedule: Schedule = field(default_factory=lambda: Schedule(1, ()))
+    permissions: tuple[Permission, ...] = ()
+
+    def _ask(self) -> None:
+        if not self.seen:
+            raise ChainUnreachableError("nobody answers")
+
+    async def info(self) -> Info:
+        """Return a head at 100 of today."""
+        self._ask()
+        now = datetime.now(UTC)
+        head = Head(100, "00" * 32, now)
+        return Info("api", "aa" * 32, head, head, Consensus.LEGACY, "v5", now, 0.0, 0.0)
+
+    async def producer(self, _: Name) -> ProducerRow | None:
+        """Return the row."""
+        self._ask()
+        return self.row
+
+    async def schedules(self) -> Schedules:
+        """Return one schedule."""
+        self._ask()
+        return Schedules(self.schedule, None, None)
+
+    async def account(self, name: Name) -> Account | None:
+        """Return the account."""
+        self._ask()
+        free = Resource(0, -1, -1)
+        return Account(name, self.permissions, (), free, free, 0, -1, privileged=False)
+
+    async def authorizers(self, _: Sequence[PublicKey]) -> Sequence[Authorized] | None:
+        """Return what a node without account queries says."""
+        self._ask()
+        return None

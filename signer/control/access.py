@@ -1,0 +1,67 @@
+"""Who asks, and whether they may: the dependencies of every route but health."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPBearer
+
+from signer.control.auth import Person, Scope
+from signer.control.problem import ProblemError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from signer.control.gate import Gate
+
+_bearer = HTTPBearer(auto_error=False, description="A token of the form sgn_...")
+
+
+async def person(request: Request, _: Annotated[object, Security(_bearer)]) -> Person:
+    """Return whose token the request carries.
+
+    Raises:
+        ProblemError: 401 or 429.
+        TokenStoreError: the store failed.
+    """
+    gate: Gate = request.app.state.gate
+    return gate.admit(request.headers.getlist("authorization"), _caller(request))
+
+
+def require(scope: Scope) -> Callable[[Person], Awaitable[Person]]:
+    """Return a dependency that gives the person, if their token has `scope`; else 403 `scope`."""
+
+    async def check(asking: Annotated[Person, Depends(person)]) -> Person:
+        if scope not in asking.scopes:
+            challenge = f'Bearer error="insufficient_scope", scope="{scope}"'  # RFC 6750 section 3.1
+            raise ProblemError(
+                HTTPStatus.FORBIDDEN,
+                "scope",
+                f"This needs a token with the scope {scope}.",
+                {"www-authenticate": challenge},
+            )
+        return asking
+
+    return check
+
+
+#: Anybody with a token.
+Anybody = Annotated[Person, Depends(person)]
+#: May read, and try what would happen.
+Viewer = Annotated[Person, Depends(require(Scope.VIEW))]
+#: May move production, and stop it.
+Operator = Annotated[Person, Depends(require(Scope.OPERATE))]
+#: May agree to what somebody else asked for.
+Approver = Annotated[Person, Depends(require(Scope.APPROVE))]
+#: May change who has access, end a freeze, destroy keys.
+Admin = Annotated[Person, Depends(require(Scope.ADMIN))]
+
+
+def _caller(request: Request) -> str:
+    """Return who asks, as a limit counts them: the user on a unix socket, the address on TCP."""
+    call = request.scope.get("extensions", {}).get("signer")
+    if call is not None and call.listener.peers is not None:
+        return str(call.caller).partition(" pid ")[0]
+    return request.client.host if request.client is not None else "unix"
