@@ -13,9 +13,9 @@ from starlette.exceptions import HTTPException
 
 import signer
 from signer.control import (
+    destruction,
     events,
     freeze,
-    keys,
     nodes,
     permissions,
     problem,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("signer.control")
 
 #: One file for each noun.
-_ROUTED: Final = (rotations, events, producers, permissions, nodes, rings, keys, freeze, tokens)
+_ROUTED: Final = (rotations, events, producers, permissions, nodes, rings, destruction, freeze, tokens)
 #: Of the codes of a RotationError; any other is a conflict with how things are.
 _ROTATION_STATUS: Final = {
     "same-person": HTTPStatus.FORBIDDEN,

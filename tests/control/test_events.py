@@ -142,7 +142,7 @@ def test_places_are_limited_and_given_back() -> None:
 
 
 @asynccontextmanager
-async def served(site: Site, folder: Path) -> AsyncIterator[tuple[server.Server, httpx.AsyncClient]]:
+async def served(site: Site, folder: Path) -> AsyncIterator[tuple[server.ControlServer, httpx.AsyncClient]]:
     """Serve the application on a unix socket, as the control process does."""
     path = folder / "control.sock"
     listener = Listener.of(Settings(kind="control", unix=path), Limits())
