@@ -1,4 +1,4 @@
-"""The command `signer-hsm`: make a token, make keys on it, list them, audit them.
+"""The command `signer-hsm`: make a token, make keys on it, list them, audit them, destroy them.
 
 Public keys are printed in hex; `signer keys` prints Antelope's text forms. PINs are read from files and
 written to files: none is an argument, printed, or in the environment.
@@ -25,7 +25,7 @@ from hsm.errors import (
 )
 from hsm.fitness import audit_key
 from hsm.hardening import harden
-from hsm.keys import generate_key, list_keys
+from hsm.keys import describe, destroy_key, generate_key, list_keys
 from hsm.module import Module
 from hsm.pin import PinFile
 from hsm.provision import DEFAULT_PIN_LENGTH, init_token
@@ -181,6 +181,36 @@ def _audit(options: argparse.Namespace) -> int:
     return FINDINGS if any(findings for _, findings in audited) else OK
 
 
+def _destroy(options: argparse.Namespace) -> int:
+    uri = parse_uri(options.uri)
+    pin = PinFile(options.pin_file).read()
+    with Module(uri.module_path).session(uri, pin, write=True) as session:
+        if not options.yes and not _confirmed(options, list_keys(session)):
+            return FAILED
+        record = destroy_key(session, options.label, options.id)
+    print(json.dumps(_shown(record)) if options.json else f"destroyed {_line(record)}")
+    return OK
+
+
+def _confirmed(options: argparse.Namespace, records: list[KeyRecord]) -> bool:
+    """Show what would be destroyed, and let a person type its label. Everything goes to standard error."""
+    name = describe(options.label, options.id)
+    for record in records:
+        if record.label == options.label and options.id in (None, record.id):
+            print(f"{PROGRAM}: {_line(record)}", file=sys.stderr)
+    print(
+        f"{PROGRAM}: nothing looks at the chain here, nor at the signer; `signer keys destroy` does, and is safe\n"
+        f"{PROGRAM}: to destroy {name} for good, type its label: ",
+        end="",
+        file=sys.stderr,
+        flush=True,
+    )
+    if sys.stdin.readline().rstrip("\n") == options.label:
+        return True
+    print(f"{PROGRAM}: that is not the label; nothing was destroyed (--yes asks nobody)", file=sys.stderr)
+    return False
+
+
 def _shown(record: KeyRecord) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "label": record.label,
@@ -275,7 +305,31 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_token(command)
     command.set_defaults(run=_audit)
+
+    command = _command(
+        commands,
+        "destroy",
+        "destroy a key for good, whatever still needs it; `signer keys destroy` is the safe way",
+        f"{PROGRAM} destroy {_EXAMPLE_TOKEN} --label primary-r1-1",
+    )
+    _add_token(command)
+    command.add_argument("--label", required=True, help="label of the key; it is asked for once more")
+    command.add_argument(
+        "--id", type=_key_id, metavar="HEX", help="its id, where several keys have the label"
+    )
+    command.add_argument("--yes", action="store_true", help="do not ask: for programs that have asked")
+    command.set_defaults(run=_destroy)
     return parser
+
+
+def _key_id(text: str) -> bytes:
+    try:
+        key_id = bytes.fromhex(text)
+    except ValueError:
+        key_id = b""
+    if not key_id:
+        raise argparse.ArgumentTypeError("an id is bytes in hex, as `list` shows it")
+    return key_id
 
 
 def _command(commands: Any, name: str, summary: str, example: str) -> argparse.ArgumentParser:  # noqa: ANN401

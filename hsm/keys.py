@@ -1,8 +1,9 @@
 """Key objects on a token: made with explicit templates, found exactly once, read.
 
 What it guarantees: a private key made here is sensitive, cannot be extracted, changed or used for anything
-but signing; a key that is found is the only one of its label and id. What it leaves to others: whether a key
-that was made elsewhere is as safe (hsm.fitness), and whether its public key is the configured one.
+but signing; a key that is found is the only one of its label and id; a key that is destroyed is that one and no
+other. What it leaves to others: whether a key that was made elsewhere is as safe (hsm.fitness), whether its public
+key is the configured one, and whether anything still needs a key that is to be destroyed.
 """
 
 from __future__ import annotations
@@ -60,6 +61,13 @@ class KeyObject(Protocol):
     """An object of the binding, read by attribute. The attributes of PKCS#11 have no common type."""
 
     def __getitem__(self, attribute: Attribute) -> Any: ...  # noqa: ANN401  # the border to an untyped module
+
+
+class StoredObject(KeyObject, Protocol):
+    """An object that can be removed."""
+
+    def destroy(self) -> None:
+        """Remove it from the token (C_DestroyObject)."""
 
 
 class SigningKey(KeyObject, Protocol):
@@ -202,6 +210,51 @@ def generate_key(session: Session, label: str, curve: Curve, *, bare: bool = Fal
     return KeyRecord(label, key_id, public_point(session, private))
 
 
+def destroy_key(
+    session: Session, label: str, key_id: bytes | None = None, *, expected_point: bytes | None = None
+) -> KeyRecord:
+    """Destroy the one key pair with `label` and, where given, `key_id`. There is no way back.
+
+    The private half goes first: a module that refuses leaves the key whole, and where only the public half went
+    missing the key still can be destroyed. A public half that an interrupted run left alone is removed.
+
+    Args:
+        session: logged in, opened with `write=True`.
+        label: CKA_LABEL of both halves.
+        key_id: CKA_ID of both halves, None where the label is enough.
+        expected_point: its public key, compressed (bytes, 33); None accepts any.
+
+    Returns:
+        what it was.
+
+    Raises:
+        KeyAbsentError: there is no such key.
+        KeyAmbiguousError: more than one has the label, or its CKA_ID. Nothing was destroyed.
+        KeyUnfitError: it is another key than expected, or it has no CKA_ID. Nothing was destroyed.
+        DeviceError: the module failed or refused. The message says which half; run it again.
+    """
+    name = describe(label, key_id)
+    by_label: dict[Attribute, Any] = {Attribute.LABEL: label} | ({Attribute.ID: key_id} if key_id else {})
+    private = _only(session, ObjectClass.PRIVATE_KEY, by_label, name)
+    found = private if private is not None else _only(session, ObjectClass.PUBLIC_KEY, by_label, name)
+    if found is None:
+        raise KeyAbsentError(f"{name} is not on token {session.token.label}; 'signer-hsm list' shows what is")
+    by_id = {Attribute.ID: bytes(read_attribute(found, Attribute.ID) or b"")}
+    if not by_id[Attribute.ID]:
+        raise KeyUnfitError(name, "it has no CKA_ID, so its halves cannot be told from others")
+    if _only(session, ObjectClass.PRIVATE_KEY, by_id, name) is not None and private is None:
+        raise KeyUnfitError(name, "the private half of its CKA_ID has another label; name it by that")
+    public = _only(session, ObjectClass.PUBLIC_KEY, by_id, name)
+    record = _record(session, found)
+    if expected_point is not None and (record.point is None or record.point.compressed != expected_point):
+        raise KeyUnfitError(name, f"it is not the expected key; {record.problem or 'nothing was destroyed'}")
+    for half, words in ((private, "private"), (public, "public")):
+        if half is not None:
+            with translate(f"destroy the {words} half of {name}"):
+                half.destroy()
+    return record
+
+
 def read_attribute(key: KeyObject, attribute: Attribute) -> Any:  # noqa: ANN401  # as KeyObject
     """Return an attribute's value, or None where the module does not tell it.
 
@@ -224,6 +277,17 @@ def _record(session: Session, key: KeyObject) -> KeyRecord:
         return KeyRecord(label, key_id, public_point(session, key))
     except KeyUnfitError as error:
         return KeyRecord(label, key_id, None, error.reason)
+
+
+def _only(
+    session: Session, kind: ObjectClass, wanted: dict[Attribute, Any], name: str
+) -> StoredObject | None:
+    found = _first_two(session, {Attribute.CLASS: kind} | wanted, f"find {name}")
+    if len(found) > 1:
+        raise KeyAmbiguousError(
+            f"{name} is more than once on token {session.token.label}, by label or id; nothing was destroyed"
+        )
+    return found[0] if found else None  # type: ignore[return-value]  # every object of the binding has destroy
 
 
 def _first_two(session: Session, wanted: dict[Attribute, Any], operation: str) -> list[KeyObject]:

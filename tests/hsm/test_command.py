@@ -132,7 +132,7 @@ def test_wrong_arguments_are_a_usage_error(home: Home, arguments: list[str]) -> 
     assert "usage: signer-hsm" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["init-token", "generate", "list", "audit"])
+@pytest.mark.parametrize("command", ["init-token", "generate", "list", "audit", "destroy"])
 def test_every_command_explains_itself(home: Home, command: str) -> None:
     """With an example and the exit codes."""
     done = home.run(command, "--help")
@@ -171,6 +171,7 @@ sys.exit(code)
         ["generate", *token, "--label", "a", "--curve", "r1"],
         ["list", *token],
         ["audit", *token, "--json"],
+        ["destroy", *token, "--label", "a", "--yes"],
     ):
         done = home.python(program, ARGUMENTS=json.dumps(arguments))
 
