@@ -29,6 +29,7 @@ class ApiProxy:
     Attributes:
         url: its own address.
         target: may be changed at any time: the node was replaced.
+        passes: takes the path; where it says no, the node is not asked and the connection is closed.
         twist: takes the path and what the node said; its answer is sent. None: the connection is closed without one.
         paths: the paths that were asked for, in their order.
     """
@@ -37,6 +38,7 @@ class ApiProxy:
         proxy = self
         self.target = target
         self.twist: Callable[[str, Answer], Answer | None] = lambda _path, answer: answer
+        self.passes: Callable[[str], bool] = lambda _path: True
         self.paths: list[str] = []
         self._client = httpx.Client(trust_env=False, timeout=10.0)
 
@@ -50,6 +52,9 @@ class ApiProxy:
             def do_POST(self) -> None:
                 proxy.paths.append(self.path)
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
+                if not proxy.passes(self.path):
+                    self.close_connection = True
+                    return
                 try:
                     said = proxy._client.request(self.command, proxy.target + self.path, content=body)
                 except httpx.TransportError:
@@ -75,10 +80,6 @@ class ApiProxy:
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
-    def pushes(self) -> int:
-        """Return how many transactions were sent through it."""
-        return sum("send_transaction" in path or "push_transaction" in path for path in self.paths)
-
     def __enter__(self) -> Self:
         return self
 
@@ -89,3 +90,8 @@ class ApiProxy:
         self._server.server_close()
         self._thread.join()
         self._client.close()
+
+
+def is_push(path: str) -> bool:
+    """Whether a transaction is sent to it."""
+    return path.rpartition("/")[2] in ("send_transaction2", "send_transaction", "push_transaction")

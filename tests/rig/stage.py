@@ -45,12 +45,24 @@ class Stage:
         ring: int = 2,
         others: list[str] | None = None,
         place: str = "",
+        allow: bool = True,
     ) -> Member:
-        """Make a producer and a signer that knows it, and let the owner give the permission to it."""
+        """Make a producer and a signer that knows it, and let the owner give the permission to it.
+
+        Args:
+            name: the account.
+            urls: the API nodes that the signer asks.
+            producer: the account if it is there already.
+            ring: R1 keys of each node.
+            others: rotation keys of other signers of the account.
+            place: what its folders begin with, by default the account's name.
+            allow: whether the owner runs what quickstart says.
+        """
         place = place or name
         producer = producer or OwnProducer(self.tools, self.chain, name)
         signer = RotatingSigner.start(self.folder / place, urls, name, ring=ring, others=others or [])
-        signer.allow(self.chain, self.chain.cleos)
+        if allow:
+            signer.allow(self.chain, self.chain.cleos)
         kills = KillPoints(self.folder / f"{place}-kills")
         member = Member(place, producer, signer, kills)
         self.members.append(member)

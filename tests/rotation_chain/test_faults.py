@@ -1,0 +1,286 @@
+"""What goes wrong between the signer and a real chain, each once: how it ends, and what a person reads of it.
+
+The producer is registered and not elected, and `eosio` alone makes the blocks: a block is irreversible with the next
+one, so a rotation takes seconds. What an elected producer adds, test_elected.py has.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rig import keypair
+from rig.api_proxy import Answer, ApiProxy, is_push
+from rig.cleos import Action
+from rig.nodeos import Nodeos
+from rig.program import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rig.chain import Chain
+    from rig.member import Member
+    from rig.stage import Stage
+    from rig.tools import Tools
+
+pytestmark = pytest.mark.chain
+
+_SUCCESS = "registered-unscheduled"
+_PRODUCER = "ours"
+#: EOS. Beside it, the CPU of a stake of 0.0001 EOS is nothing.
+_WHALE = "500000000.0000 EOS"
+
+
+@dataclass
+class Scene:
+    """A registered producer whose signer knows two API nodes, both behind proxies."""
+
+    chain: Chain
+    member: Member
+    proxies: list[ApiProxy]
+
+    def rotate(self, *options: str) -> dict[str, Any]:
+        """Move production to the other node; return what `rotations show` says in the end."""
+        done = self.member.signer.run(
+            "rotate", *self._target(), "--i-know", "--wait", "--json", *options, timeout_s=200
+        )
+        answer = json.loads(done.stdout)
+        assert (done.returncode == 0) is (answer["state"] == _SUCCESS), done.stderr
+        shown: dict[str, Any] = self.member.signer.json("rotations", "show", str(answer["id"]))
+        return shown
+
+    def _target(self) -> tuple[str, str]:
+        return ("--to-node", "standby" if self.key() in self.member.signer.keys("primary") else "primary")
+
+    def key(self) -> str:
+        """The key that the row names."""
+        key: str = self.chain.row(_PRODUCER)["producer_key"]
+        return key
+
+    def twist(self, *twists: Callable[[str, Answer], Answer | None]) -> None:
+        """Let the proxies change answers: all of them in one way, or each in its own."""
+        for index, proxy in enumerate(self.proxies):
+            proxy.twist = twists[index % len(twists)]
+            proxy.passes = lambda _path: True
+
+    def transactions(self, since: int) -> list[str]:
+        """Return the ids of all transactions in blocks after `since`."""
+        return [
+            entry["trx"]["id"] if isinstance(entry["trx"], dict) else entry["trx"]
+            for number in range(since + 1, self.chain.boot.head + 1)
+            for entry in self.chain.boot.call("chain/get_block", {"block_num_or_id": number})["transactions"]
+        ]
+
+
+@pytest.fixture(scope="module")
+def made(quiet: Stage) -> Iterator[Scene]:
+    """The producer, its signer and the proxies."""
+    second = quiet.chain.join("second")
+    with ApiProxy(quiet.chain.boot.url) as one, ApiProxy(second.url) as two:
+        member = quiet.member(_PRODUCER, [one.url, two.url])
+        member.producer.register(member.signer.keys("primary")[0])
+        yield Scene(quiet.chain, member, [one, two])
+
+
+@pytest.fixture
+def scene(made: Scene) -> Iterator[Scene]:
+    """The same with honest proxies at the beginning."""
+    made.twist(_honest)
+    yield made
+    made.twist(_honest)
+
+
+def _honest(_path: str, answer: Answer) -> Answer:
+    return answer
+
+
+def _changed(part: str, change: Callable[[dict[str, Any]], None]) -> Callable[[str, Answer], Answer]:
+    """Return a twist that changes the JSON of answers whose path contains `part`."""
+
+    def twist(path: str, answer: Answer) -> Answer:
+        if part not in path:
+            return answer
+        content = json.loads(answer.body)
+        change(content)
+        return Answer(answer.status, json.dumps(content).encode())
+
+    return twist
+
+
+def test_nothing_goes_wrong(scene: Scene) -> None:
+    """The same rotation without a fault: one transaction, of the rotation permission, and the row has the key."""
+    before = scene.chain.boot.head
+    shown = scene.rotate()
+    assert shown["state"] == _SUCCESS
+    assert scene.key() == shown["to_key"]
+    assert scene.transactions(before) == [shown["transaction_id"]]
+
+
+def test_lost_push_answers(scene: Scene) -> None:
+    """The nodes take the transaction and nobody hears of it: it is sent again, and there is one in the chain."""
+
+    def swallow(path: str, answer: Answer) -> Answer | None:
+        return None if is_push(path) else answer
+
+    before = scene.chain.boot.head
+    scene.twist(swallow)
+    shown = scene.rotate()
+    assert shown["state"] == _SUCCESS
+    assert scene.transactions(before) == [shown["transaction_id"]]
+    assert [entry["event"] for entry in shown["history"]].count("signed") == 1
+
+
+def test_one_api_node_of_another_chain(scene: Scene) -> None:
+    """It is asked for nothing but its chain id."""
+    lie = _changed("get_info", lambda info: info.update(chain_id="0" * 64))
+    scene.twist(lie, _honest)
+    asked = len(scene.proxies[0].paths)
+    shown = scene.rotate()
+    assert shown["state"] == _SUCCESS
+    assert {path for path in scene.proxies[0].paths[asked:] if "get_info" not in path} == set()
+
+
+def test_every_api_node_of_another_chain(scene: Scene) -> None:
+    """Nothing is signed for a chain that is not ours, and the reason says so."""
+    before = scene.key()
+    scene.twist(_changed("get_info", lambda info: info.update(chain_id="0" * 64)))
+    shown = scene.rotate()
+    assert shown["state"] == "refused"
+    assert "chain" in shown["reason"]
+    assert shown["transaction_id"] is None
+    assert scene.key() == before
+
+
+def test_an_api_node_that_lies_about_the_row(scene: Scene) -> None:
+    """Two say different things of the row: nothing is concluded until they agree."""
+    asked = 0
+    old = scene.key()
+
+    def lie(path: str, answer: Answer) -> Answer:
+        nonlocal asked
+        if "get_table_rows" not in path or b'"producers"' in answer.body or old.encode() in answer.body:
+            return answer
+        asked += 1
+        if asked > 6:
+            return answer
+        content = json.loads(answer.body)
+        for row in content["rows"]:
+            row["producer_key"] = old
+            row["producer_authority"][1]["keys"][0]["key"] = old
+        return Answer(answer.status, json.dumps(content).encode())
+
+    scene.twist(lie, _honest)
+    shown = scene.rotate()
+    assert shown["state"] == _SUCCESS
+    assert asked > 6
+
+
+def test_an_api_node_that_lags(scene: Scene, quiet: Stage) -> None:
+    """It has the chain up to some block and no peers: it is asked last, and its old row proves nothing."""
+    port = free_port()
+    stranded = quiet.chain.join("stranded", port=port)
+    stranded.stop()
+    with Nodeos(quiet.tools, stranded.folder, quiet.chain.genesis, port=port) as lagging:
+        scene.chain.boot.wait_for(lambda: scene.chain.boot.head > lagging.head + 20, "it lags")
+        honest = scene.proxies[0].target
+        scene.proxies[0].target = lagging.url
+        try:
+            shown = scene.rotate()
+        finally:
+            scene.proxies[0].target = honest
+    assert shown["state"] == _SUCCESS
+    assert scene.key() == shown["to_key"]
+
+
+def test_an_api_node_that_dies_midway(scene: Scene) -> None:
+    """From the moment when the transaction was sent, one node does not answer."""
+
+    def die(path: str, answer: Answer) -> Answer | None:
+        if is_push(path):
+            scene.proxies[0].twist = lambda _path, _answer: None
+            return None
+        return answer
+
+    scene.twist(die, _honest)
+    shown = scene.rotate()
+    assert shown["state"] == _SUCCESS
+    assert scene.key() == shown["to_key"]
+
+
+def test_no_ram_is_left(scene: Scene) -> None:
+    """The row keeps its size, so a rotation needs none."""
+    account = scene.chain.boot.call("chain/get_account", {"account_name": _PRODUCER})
+    free = account["ram_quota"] - account["ram_usage"]
+    scene.chain.cleos.push(Action("eosio", "sellram", {"account": _PRODUCER, "bytes": free}, _PRODUCER))
+    shown = scene.rotate()
+    assert shown["state"] == _SUCCESS
+    scene.chain.cleos.push(
+        Action("eosio", "buyrambytes", {"payer": "eosio", "receiver": _PRODUCER, "bytes": free}, "eosio")
+    )
+
+
+def test_no_cpu_is_left(scene: Scene) -> None:
+    """It is refused before anything is signed, and says what helps; with stake it goes on."""
+    chain = scene.chain
+    none = {"from": "eosio", "receiver": _PRODUCER, "unstake_net_quantity": "0.0000 EOS"}
+    whale = {
+        "from": "eosio",
+        "receiver": "eosio.stake",
+        "stake_net_quantity": "0.0000 EOS",
+        "transfer": False,
+    }
+    chain.cleos.push(
+        Action("eosio", "delegatebw", whale | {"stake_cpu_quantity": _WHALE}, "eosio"),
+        Action("eosio", "undelegatebw", none | {"unstake_cpu_quantity": "99.9999 EOS"}, "eosio"),
+    )
+    before = scene.key()
+    try:
+        shown = scene.rotate()
+    finally:
+        some = {"from": "eosio", "receiver": _PRODUCER, "stake_net_quantity": "0.0000 EOS", "transfer": False}
+        chain.cleos.push(
+            Action("eosio", "delegatebw", some | {"stake_cpu_quantity": "1000000.0000 EOS"}, "eosio")
+        )
+    assert shown["state"] == "refused"
+    assert "CPU" in shown["reason"]
+    assert scene.key() == before
+    assert scene.rotate()["state"] == _SUCCESS
+
+
+def test_the_permission_is_taken_away_midway(scene: Scene, tools: Tools) -> None:
+    """Between preflight and the push: the chain refuses for good, nothing else is tried, and the reason says so."""
+    stranger = keypair.generate(tools, "k1").public
+    before = scene.key()
+
+    def take_away(path: str) -> bool:
+        if is_push(path):
+            scene.chain.cleos.run("set", "account", "permission", _PRODUCER, "rotate", stranger, "active")
+        return True
+
+    scene.proxies[0].passes = take_away
+    scene.proxies[1].passes = lambda path: not is_push(path)
+    shown = scene.rotate()
+    assert shown["state"] == "failed"
+    assert "permission" in shown["reason"]
+    assert scene.key() == before
+    scene.twist(_honest)
+    scene.member.signer.allow(scene.chain, scene.chain.cleos)
+    assert scene.rotate()["state"] == _SUCCESS
+
+
+@pytest.mark.parametrize("skew", ["+90s", "-90s"])
+def test_a_clock_that_is_wrong(scene: Scene, skew: str) -> None:
+    """A warning; the transaction takes its times from the chain."""
+    library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+    signer = scene.member.signer
+    environment = {"LD_PRELOAD": library, "FAKETIME": skew, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    signer.serve_with(environment)
+    try:
+        shown = scene.rotate()
+    finally:
+        signer.serve_with({})
+    assert shown["state"] == _SUCCESS
+    assert any("clock" in finding["text"] for finding in shown["findings"]), shown["findings"]
+    assert scene.key() == shown["to_key"]
