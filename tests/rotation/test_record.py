@@ -92,6 +92,7 @@ def test_an_unknown_field_is_named(path: Path) -> None:
         (("request", "emergency"), 1),
         (("request", "emergency"), None),
         (("to_key",), None),
+        (("to_key",), []),
         (("to_key",), "PUB_R1_6"),
         (("from_keys",), None),
         (("from_keys",), {}),
