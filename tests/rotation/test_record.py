@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rotation.samples import FULL, NOW, rotations
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from signer.rotation.rotation import Rotation
 
 Path = tuple[str | int, ...]
+#: The machine may be busy with other tests: how long an example takes says nothing.
+BUSY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def places(value: object, path: Path = ()) -> Iterator[Path]:
@@ -54,6 +56,7 @@ PATHS = [path for path in places(WHOLE) if path]
 FIELDS = [path for path in PATHS if isinstance(path[-1], str) and path[0] != "reached"]
 
 
+@BUSY
 @given(rotation=rotations)
 def test_what_is_written_comes_back(rotation: Rotation) -> None:
     """Every field, with any value; the text is ASCII, so that any program can store it."""
@@ -137,6 +140,7 @@ def test_a_wrong_value_is_refused_where_it_is(path: Path, wrong: object) -> None
         assert f"{step}: " in message
 
 
+@BUSY
 @given(
     path=st.sampled_from(PATHS),
     new=st.none()
@@ -183,6 +187,7 @@ def test_a_moment_without_a_zone_is_not_written() -> None:
             dump(rotation)
 
 
+@BUSY
 @given(moments=st.lists(st.datetimes(timezones=st.just(UTC)), min_size=2, max_size=2))
 def test_moments_sort_as_their_texts(moments: list[datetime]) -> None:
     """So that the file can compare them."""

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rig import two_nodes
 from rig.two_nodes import A, B
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from signer.antelope.keys import PublicKey
 
+#: The machine may be busy with other tests: how long an example takes says nothing.
+BUSY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 CONFIG = two_nodes.config()
 ACTIVE = dict.fromkeys((*A, *B), "active")
 MINUTE = timedelta(minutes=1)
@@ -102,6 +104,7 @@ def test_a_node_of_another_chain_has_no_key(kind: Kind) -> None:
     assert "b has no block key for other" in reason(found)
 
 
+@BUSY
 @given(
     kind=st.sampled_from(Kind),
     node=st.sampled_from("ab"),
@@ -224,6 +227,7 @@ def test_uses_of_several_rotations_add_up() -> None:
     assert uses[B[1]] == KeyUse(NOW + SECOND, NOW + 5 * MINUTE + 2 * SECOND, 1)
 
 
+@BUSY
 @given(several=st.lists(rotations, max_size=4))
 def test_uses_hold_together(several: list[Rotation]) -> None:
     """Every key of a row is there, each at least once, and no key that no rotation has."""
