@@ -37,6 +37,8 @@ _REPLACED: Final = " (deleted)"
 _STARTTIME: Final = 22 - 3
 #: s. starttime has steps of 10 ms and ctime one of a kernel tick; nodeos needs longer to reach its config.ini.
 _CLOCK_STEP_S: Final = 0.05
+#: Characters of a path that are shown.
+_MAX_PATH: Final = 200
 #: Under HOME (Leap programs/nodeos/main.cpp:165-167, libfc filesystem.cpp:49-96).
 _DEFAULT_CONFIG_DIR: Final = ".local/share/eosio/nodeos/config"
 
@@ -70,6 +72,8 @@ def attest(config: Config, node: str, *, config_ini: Path, pid: int, by: str) ->
         raise AttestError(
             f"process {pid} or {config_ini} may not be read; run this as root or as the user of that nodeos"
         ) from None
+    except OSError as error:
+        raise AttestError(f"process {pid} or {config_ini} cannot be read: {error.strerror}") from None
     finally:
         os.close(process)
     return listing.judge(
@@ -77,7 +81,7 @@ def attest(config: Config, node: str, *, config_ini: Path, pid: int, by: str) ->
         node,
         nodeos_options.parse(arguments, text),
         at=datetime.now(UTC),
-        detail=f"{config_ini} and the command line of process {pid}, begun {_shown(started)}",
+        detail=f"{_printable(config_ini)} and the command line of process {pid}, begun {_shown(started)}",
         by=by,
     )
 
@@ -88,6 +92,11 @@ def _vanished(pid: int) -> AttestError:
 
 def _shown(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _printable(path: Path) -> str:
+    """The end of a path, with nothing in it that a terminal or an API would take amiss."""
+    return "".join(each if each.isprintable() else "?" for each in str(path)[-_MAX_PATH:])
 
 
 # -- the process; each function reads the descriptor of its folder in /proc ---------------------------------
@@ -129,7 +138,10 @@ def _home(process: int) -> str:
         name, _, value = each.partition(b"=")
         if name == b"HOME":
             return os.fsdecode(value)
-    return pwd.getpwuid(os.fstat(process).st_uid).pw_dir
+    try:
+        return pwd.getpwuid(os.fstat(process).st_uid).pw_dir
+    except KeyError:
+        raise AttestError("that nodeos has no HOME and an unknown user; start it with --config-dir") from None
 
 
 def _config_ini(process: int, pid: int, arguments: list[str], started: float, expected: Path) -> str:
@@ -147,7 +159,7 @@ def _config_ini(process: int, pid: int, arguments: list[str], started: float, ex
         ) from None
     with os.fdopen(descriptor, "rb") as file:
         if not _is_same(file.fileno(), expected):
-            raise AttestError(f"process {pid} does not run with {expected} but with {path}; pass that file")
+            raise AttestError(f"process {pid} does not run with {expected} but with {_printable(path)}")
         content = file.read()
         # After the reading, so that no change can have been in between.
         changed = os.fstat(file.fileno()).st_ctime

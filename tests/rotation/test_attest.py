@@ -179,6 +179,10 @@ def test_a_file_that_is_not_the_one_in_use_is_refused(tools: Tools, tmp_path: Pa
         with pytest.raises(AttestError, match="was started with is gone"):
             looked_at(nodeos.pid, ini)
 
+        ini.mkdir()
+        with pytest.raises(AttestError, match="cannot be read: Is a directory"):
+            looked_at(nodeos.pid, ini)
+
 
 def test_a_process_that_may_not_be_looked_at_is_refused(tools: Tools, tmp_path: Path) -> None:
     ini = write_ini(tmp_path / "config.ini", f"signature-provider = {PROVIDERS[0]}")
