@@ -9,6 +9,9 @@ SignerError                  never raised itself
 ├── AdminError               an administrative act cannot be done
 │   ├── AdminUnreachableError    the admin socket is absent, or nothing sensible answers there in time
 │   └── AdminRefusedError        the running signer says no; carries its code and remedy
+├── ControlError             the control API cannot be used
+│   ├── ControlUnreachableError  nobody sensible answers there in time
+│   └── ControlRefusedError      it says no; carries its problem
 ├── AttestError              what a running nodeos lists cannot be told: which process, which file, why
 ├── RotationError            a rotation cannot be asked for, approved or ended; carries a code
 ├── JournalError             the journal of rotations cannot be used, or says no
@@ -91,6 +94,36 @@ class AdminRefusedError(AdminError):
 
 class AuditError(SignerError):
     """The audit log cannot be written, or does not verify."""
+
+
+class ControlError(SignerError):
+    """The control API cannot be used. Never raised itself."""
+
+
+class ControlUnreachableError(ControlError):
+    """Nobody sensible answers at the control listener.
+
+    Attributes:
+        sent: whether the request may have arrived, and only its answer was lost.
+    """
+
+    def __init__(self, message: str, *, sent: bool) -> None:
+        super().__init__(message)
+        self.sent = sent
+
+
+class ControlRefusedError(ControlError):
+    """The control API refused.
+
+    Attributes:
+        status: the HTTP status.
+        code: the problem's stable name.
+    """
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
 
 
 class AttestError(SignerError):

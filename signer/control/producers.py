@@ -132,7 +132,7 @@ async def show(chain: str, _: Viewer, services: Given) -> ProducerDetail:
     chains.require(config, chain)
     rotations = services.rotating()
     view = await rotations.producer(chain)
-    expected_s = None if view.rotation is None else await rotations.expected_s(chain)
+    expected_s = None if view.rotation is None else rotations.expected_s(chain)
     return ProducerDetail.model_validate(_summary(config, chain) | _detail(config, view, expected_s))
 
 

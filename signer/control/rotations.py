@@ -138,7 +138,7 @@ async def ask(
                 f"You used this Idempotency-Key for rotation {known.id}, which asked for something else.",
             )
     response.headers["location"] = f"{router.prefix}/{rotation.id}"
-    return await _view(rotation, rotations)
+    return _view(rotation, rotations)
 
 
 @router.post("/dry-run")
@@ -183,7 +183,7 @@ async def show(rotation_id: RotationId, _: Viewer, services: Given) -> RotationD
     """Return one rotation with its history."""
     rotations = services.rotating()
     rotation = rotations.get(rotation_id)
-    expected_s = await _expected_s(rotation, rotations)
+    expected_s = _expected_s(rotation, rotations)
     return RotationDetail.with_history(rotation, expected_s, rotations.entries(rotation_id))
 
 
@@ -194,7 +194,7 @@ async def abort(rotation_id: RotationId, person: Operator, services: Given) -> R
     rotation = rotations.get(rotation_id)
     if rotation.abort_by != person.name:
         rotation = await rotations.abort(rotation_id, person.name)
-    return await _view(rotation, rotations)
+    return _view(rotation, rotations)
 
 
 @router.post("/{rotation_id}/approve")
@@ -210,15 +210,15 @@ async def approve(rotation_id: RotationId, person: Approver, services: Given) ->
         )
     if rotation.approved_by != person.name:
         rotation = await rotations.approve(rotation_id, person.name)
-    return await _view(rotation, rotations)
+    return _view(rotation, rotations)
 
 
-async def _view(rotation: Rotation, rotations: RotationService) -> RotationView:
-    return RotationView.of(rotation, await _expected_s(rotation, rotations))
+def _view(rotation: Rotation, rotations: RotationService) -> RotationView:
+    return RotationView.of(rotation, _expected_s(rotation, rotations))
 
 
-async def _expected_s(rotation: Rotation, rotations: RotationService) -> float | None:
-    return await rotations.expected_s(rotation.request.chain) if rotation.live else None
+def _expected_s(rotation: Rotation, rotations: RotationService) -> float | None:
+    return rotations.expected_s(rotation.request.chain) if rotation.live else None
 
 
 def _parse(body: RotationBody, services: Services) -> tuple[str, PublicKey | None]:

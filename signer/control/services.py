@@ -67,7 +67,7 @@ class RotationService(Protocol):
     async def approve(self, rotation_id: int, by: str) -> Rotation:
         """Agree to it."""
 
-    async def expected_s(self, chain: str) -> float | None:
+    def expected_s(self, chain: str) -> float | None:
         """Return how long a rotation takes on this chain from push to proof, in s; None if nobody knows."""
 
     async def producer(self, chain: str) -> ProducerView:

@@ -156,7 +156,7 @@ class FakeRotations:
         change = machine.approve(self.get(rotation_id), by, self.clock.now)
         return self.put(change.rotation, change.entry.event, by)
 
-    async def expected_s(self, _: str) -> float | None:
+    def expected_s(self, _: str) -> float | None:
         """Return a minute."""
         return EXPECTED_S
 

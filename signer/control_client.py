@@ -1,0 +1,225 @@
+"""Asking the control API, over the first control listener of the configuration.
+
+The token goes into one header and nowhere else: no message, no log, no argument. Every call has a deadline, every
+answer a bound. What goes wrong is one of two: nobody sensible answers, or the signer says no.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import httpx
+
+from signer import selection
+from signer.errors import ConfigError, ControlRefusedError, ControlUnreachableError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from signer.config import Config, Listener
+
+#: The environment variable that names the file with the access token.
+TOKEN_FILE: Final = "SIGNER_TOKEN_FILE"  # noqa: S105 - a variable's name
+#: The file beside the configuration that has it otherwise.
+DEFAULT_TOKEN_FILE: Final = "control.token"  # noqa: S105 - a file's name
+#: A listener on this machine, or in the next rack.
+_CONNECT_S: Final = 3.0
+#: The signer asks several API nodes, each with a deadline of its own (chains.NAME.api_timeout_ms).
+_ANSWER_S: Final = 30.0
+#: A rotation with its history has 10 kB.
+_MAX_ANSWER_BYTES: Final = 8 * 1024 * 1024
+_MAX_TOKEN_BYTES: Final = 1024
+_TOKEN = re.compile(r"sgn_[A-Za-z0-9_-]{43}", re.ASCII)
+#: What to do about a problem whose own words do not say it.
+_REMEDIES: Final = {
+    "token": "make one on the signer's host: signer token create NAME --scope SCOPE --out FILE",
+    "scope": "use the token of somebody who has it, or make one on the signer's host with `signer token create`",
+    "peer": "run this as root or as the signer's user",
+}
+
+
+class ControlClient:
+    """The control API of one signer.
+
+    Args:
+        listener: where it listens.
+        token: `sgn_...`.
+        answer_s: the longest wait for one answer, in s.
+    """
+
+    def __init__(self, listener: Listener, token: str, answer_s: float = _ANSWER_S) -> None:
+        self._address = listener.address
+        self._answer_s = answer_s
+        transport = (
+            httpx.HTTPTransport()
+            if listener.unix is None
+            else httpx.HTTPTransport(uds=os.fspath(listener.unix))
+        )
+        self._http = httpx.Client(
+            transport=transport,
+            base_url="http://localhost" if listener.tcp is None else f"http://{_reachable(listener)}",
+            headers={"authorization": f"Bearer {token}"},
+            timeout=httpx.Timeout(answer_s, connect=_CONNECT_S),
+            trust_env=False,  # a proxy of the environment must not see the token
+        )
+
+    @classmethod
+    def of(cls, config: Config, path: Path, token_file: str | None) -> Self:
+        """Return the client of the signer that `config`, read from `path`, describes.
+
+        Raises:
+            ConfigError: it has no control listener, or there is no usable token file.
+            PermissionError: this user may not read the token file.
+        """
+        listeners = selection.control_listeners(config)
+        if not listeners:
+            raise ConfigError(
+                f'{path}: has no listener of kind "control"; add [[listeners]] with unix, or tcp = "127.0.0.1:8902"'
+            )
+        return cls(listeners[0], read_token(path, token_file))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def get(self, path: str, **query: str | int) -> dict[str, Any]:
+        """Return the JSON object at `path`.
+
+        Raises:
+            ControlUnreachableError: nobody sensible answered in time.
+            ControlRefusedError: the signer said no.
+        """
+        return self._ask("GET", path, query=query)
+
+    def post(
+        self, path: str, body: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        """Send `body` to `path` and return the JSON object that answers. Raises as `get`."""
+        return self._ask("POST", path, body=body, headers=headers)
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str | int] | None = None,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        request = self._http.build_request(method, path, params=query or None, json=body, headers=headers)
+        try:
+            answer = self._http.send(request, stream=True)
+            try:
+                status, data = answer.status_code, self._read(answer)
+            finally:
+                answer.close()
+        except httpx.ConnectTimeout:
+            raise self._unreachable(f"takes no connection within {_CONNECT_S:g} s", sent=False) from None
+        except httpx.ConnectError as error:
+            raise self._no_connection(error) from None
+        except httpx.TimeoutException:
+            raise self._unreachable(f"gave no answer within {self._answer_s:g} s", sent=True) from None
+        except httpx.HTTPError as error:
+            raise self._unreachable(f"broke off ({type(error).__name__})", sent=True) from None
+        return self._judge(status, data)
+
+    def _read(self, answer: httpx.Response) -> bytes:
+        data = b""
+        for piece in answer.iter_bytes():
+            data += piece
+            if len(data) > _MAX_ANSWER_BYTES:
+                raise self._unreachable("answers more than any signer does", sent=True)
+        return data
+
+    def _judge(self, status: int, data: bytes) -> dict[str, Any]:
+        try:
+            answer = json.loads(data)
+        except (ValueError, RecursionError):
+            answer = None
+        if not isinstance(answer, dict):
+            raise self._unreachable(f"answered {status} with something that is not a JSON object", sent=True)
+        if httpx.codes.is_success(status):
+            return answer
+        code, detail = answer.get("code"), answer.get("detail")
+        if not isinstance(code, str) or not isinstance(detail, str):
+            raise self._unreachable(f"answered {status} without saying why", sent=True)
+        lines = [detail]
+        errors = answer.get("errors")
+        if code == "invalid" and isinstance(errors, list):
+            lines += [_place(each) for each in errors if isinstance(each, dict)]
+        if code in _REMEDIES:
+            lines.append(_REMEDIES[code])
+        raise ControlRefusedError(status, code, "\n".join(lines))
+
+    def _no_connection(self, error: httpx.ConnectError) -> ControlUnreachableError | PermissionError:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, PermissionError):
+                return PermissionError(
+                    cause.errno,
+                    "may not use the control socket; run this as root or as the signer's user",
+                    self._address,
+                )
+            cause = cause.__cause__ or cause.__context__
+        return ControlUnreachableError(
+            f"nobody listens on {self._address}: the signer or its control process does not run; see `signer status`",
+            sent=False,
+        )
+
+    def _unreachable(self, what: str, *, sent: bool) -> ControlUnreachableError:
+        return ControlUnreachableError(
+            f"what listens on {self._address} {what}; see `signer status` and the signer's log", sent=sent
+        )
+
+
+def read_token(config: Path, given: str | None) -> str:
+    """Return the access token: of the file `given`, else of $SIGNER_TOKEN_FILE, else beside the configuration.
+
+    Raises:
+        ConfigError: there is no such file, others may read it, or it holds no token. Nothing of it is repeated.
+        PermissionError: this user may not read it.
+    """
+    path = Path(given or os.environ.get(TOKEN_FILE) or config.parent / DEFAULT_TOKEN_FILE)
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            data = file.read(_MAX_TOKEN_BYTES + 1)
+    except PermissionError:
+        raise
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror}: no access token; make one on the signer's host "
+            f"(signer token create NAME --scope view --scope operate --out FILE) "
+            f"and name it with --token-file or ${TOKEN_FILE}"
+        ) from None
+    if mode & stat.S_IRWXO:
+        raise ConfigError(
+            f"{path}: has mode {stat.S_IMODE(mode):04o}, so every user may use this token; run chmod 0600 on it, "
+            "and revoke it if somebody did"
+        )
+    text = data.decode("ascii", "replace").strip()
+    if _TOKEN.fullmatch(text) is None:
+        raise ConfigError(f"{path}: holds no access token, which is one line of the form sgn_...")
+    return text
+
+
+def _place(error: Mapping[str, Any]) -> str:
+    at = error.get("at")
+    where = ".".join(str(part) for part in at) if isinstance(at, list) else "?"
+    return f"{where}: {error.get('kind', '?')}"
+
+
+def _reachable(listener: Listener) -> str:
+    """Return the address to connect to: a listener on every address is reached on this machine's own."""
+    tcp = listener.tcp
+    assert tcp is not None  # noqa: S101 - the caller looked
+    if not tcp.unspecified:
+        return str(tcp)
+    return f"[::1]:{tcp.port}" if ":" in tcp.host else f"127.0.0.1:{tcp.port}"
