@@ -97,16 +97,29 @@ class RotatingSigner:
         """Return the command line of `signer`."""
         return [str(_SIGNER), "--config", str(self.trial.folder / "signer.toml"), *arguments]
 
-    def run(self, *arguments: str, timeout_s: float = _COMMAND_S) -> subprocess.CompletedProcess[str]:
-        """Run `signer` and return how it ended."""
+    def run(
+        self, *arguments: str, timeout_s: float = _COMMAND_S, person: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `signer` and return how it ended. `person` has a token of `issue`; by default it is quickstart's."""
+        token = {} if person is None else {"SIGNER_TOKEN_FILE": str(self._token_file(person))}
         return subprocess.run(
             self.command(*arguments),
+            env=os.environ | token,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=timeout_s,
             check=False,
         )
+
+    def issue(self, person: str, *scopes: str) -> None:
+        """Give a person a token for the control API."""
+        options = [option for scope in scopes for option in ("--scope", scope)]
+        done = self.run("token", "create", person, *options, "--out", str(self._token_file(person)))
+        assert done.returncode == 0, done.stderr
+
+    def _token_file(self, person: str) -> Path:
+        return self.trial.folder.with_name(f"{self.trial.folder.name}-{person}.token")
 
     def json(self, *arguments: str, timeout_s: float = _COMMAND_S) -> Any:  # noqa: ANN401 - JSON
         """Run a command that succeeds and return the one JSON value that it prints."""
@@ -169,6 +182,13 @@ class RotatingSigner:
             assert old in text, old
             text = text.replace(old, new)
         config.write_text(text)
+        done = self.run("reload")
+        assert done.returncode == 0, done.stderr + done.stdout
+
+    def append(self, text: str) -> None:
+        """Add to the configuration, then `signer reload`."""
+        config = self.trial.folder / "signer.toml"
+        config.write_text(config.read_text() + text)
         done = self.run("reload")
         assert done.returncode == 0, done.stderr + done.stdout
 

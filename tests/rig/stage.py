@@ -46,6 +46,7 @@ class Stage:
         others: list[str] | None = None,
         place: str = "",
         allow: bool = True,
+        killed: bool = False,
     ) -> Member:
         """Make a producer and a signer that knows it, and let the owner give the permission to it.
 
@@ -57,6 +58,7 @@ class Stage:
             others: rotation keys of other signers of the account.
             place: what its folders begin with, by default the account's name.
             allow: whether the owner runs what quickstart says.
+            killed: whether its control process can be killed at writes of the journal.
         """
         place = place or name
         producer = producer or OwnProducer(self.tools, self.chain, name)
@@ -66,7 +68,8 @@ class Stage:
         kills = KillPoints(self.folder / f"{place}-kills")
         member = Member(place, producer, signer, kills)
         self.members.append(member)
-        signer.serve_with(kills.environment)
+        if killed:
+            signer.serve_with(kills.environment)
         return member
 
     def stop(self) -> None:

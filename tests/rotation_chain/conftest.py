@@ -15,7 +15,7 @@ from rig.chain import Chain
 from rig.scenes import Scenes
 from rig.stage import Stage
 from rig.tools import Tools
-from rotation_chain import election
+from rotation_chain import election, killing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,13 +47,6 @@ def cast(tools: Tools, folder: Path) -> Iterator[Cast]:
             stage.stop()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _playing(request: pytest.FixtureRequest) -> None:
-    """Begin with what takes longest, if it was asked for."""
-    if any("cast" in getattr(item, "fixturenames", ()) for item in request.session.items):
-        request.getfixturevalue("cast")
-
-
 @pytest.fixture(scope="session")
 def quiet(tools: Tools, folder: Path) -> Iterator[Stage]:
     """A chain without an election: `eosio` makes every block, and each is irreversible with the next one."""
@@ -63,3 +56,19 @@ def quiet(tools: Tools, folder: Path) -> Iterator[Stage]:
             yield stage
         finally:
             stage.stop()
+
+
+@pytest.fixture(scope="session")
+def killed(quiet: Stage) -> Stage:
+    """The quiet chain with the scenes of `killing` playing."""
+    killing.play(quiet)
+    return quiet
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _playing(request: pytest.FixtureRequest) -> None:
+    """Begin with what takes longest, if it was asked for."""
+    asked = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
+    for name in ("cast", "killed"):
+        if name in asked:
+            request.getfixturevalue(name)

@@ -61,10 +61,10 @@ def play(stage: Stage) -> Cast:
     """Put everybody on the stage, have them elected, and let the scenes begin."""
     chain = stage.chain
     api = chain.join("api")
-    mover = stage.member("mover", [chain.boot.url])
+    mover = stage.member("mover", [chain.boot.url], killed=True)
     nightly = stage.member("nightly", [api.url, chain.boot.url], ring=CYCLES + 2)
     twin = OwnProducer(stage.tools, chain, "twin")
-    twin_a = stage.member("twin", [chain.boot.url], producer=twin, place="twin-a", allow=False)
+    twin_a = stage.member("twin", [chain.boot.url], producer=twin, place="twin-a", allow=False, killed=True)
     twin_b = stage.member(
         "twin",
         [chain.boot.url],
