@@ -55,7 +55,7 @@ class Inspector:
             states,
         ) = await asked
         rotation_keys = tuple(key for key in site.rotation_keys if states.get(key) == _ACTIVE)
-        row = next((each.row for each in rows if each.row is not None), None)
+        row = _believed(rows, info)
         return PreflightFacts(
             request=request,
             now=site.clock(),
@@ -68,7 +68,7 @@ class Inspector:
             schedules=schedules,
             account=account,
             checks=await self._checks(account),
-            dry_run=await self._dry_run(request, to_key, info, row, finalizers),
+            dry_run=await self._dry_run(request, to_key, info, row, finalizers, finalizer_keys),
             finalizers=finalizers,
             finalizer_keys=finalizer_keys,
             rotation_keys=rotation_keys,
@@ -107,8 +107,8 @@ class Inspector:
         info, row = await asyncio.gather(site.client.info(), site.client.producer(site.producer))
         if row is None:
             raise FormatError(f"{site.producer} is not registered as a producer")
-        finalizers = await self._finalizers(info)
-        return self._transaction(key, node, info, row, finalizers), info
+        finalizers, finalizer_keys = await self._finalizers(info)
+        return self._transaction(key, node, info, row, finalizers, finalizer_keys), info
 
     async def permission(self) -> tuple[Finding, ...] | None:
         """Return what is wrong with the rotation permission, None if no API node tells. Raises nothing."""
@@ -125,15 +125,22 @@ class Inspector:
     # -- the transaction -----------------------------------------------------------------------------------
 
     def _transaction(
-        self, key: PublicKey, node: str, info: Info, row: ProducerRow, finalizers: FinalizerInfo | None
+        self,
+        key: PublicKey,
+        node: str,
+        info: Info,
+        row: ProducerRow,
+        finalizers: FinalizerInfo | None,
+        finalizer_keys: FinalizerKeys | None,
     ) -> Transaction:
         site = self._site
         level = PermissionLevel(site.producer, Name(site.chain.rotation_permission))
         actions: list[Action] = [RegProducer(site.producer, key, row.url, row.location)]
         finalizer_key = site.config.nodes[node].finalizer_key
-        if finalizer_key is not None and finalizers is not None:
-            active = finalizers.active_keys(site.producer)
-            if active and finalizer_key not in active:
+        if finalizer_key is not None and finalizers is not None and finalizer_keys is not None:
+            # A key without regfinkey would fail the block key's half too: preflight has said so.
+            registered = finalizer_key in finalizer_keys.keys
+            if registered and finalizer_key not in finalizers.active_keys(site.producer):
                 actions.append(ActFinKey(site.producer, finalizer_key))
         number, prefix = tapos(info.irreversible.id)
         # The chain takes at most an hour; a minute is enough to be in a block, and to know that it is in none.
@@ -147,11 +154,12 @@ class Inspector:
         info: Info | None,
         row: ProducerRow | None,
         finalizers: FinalizerInfo | None,
+        finalizer_keys: FinalizerKeys | None,
     ) -> DryRun | None:
         if info is None or row is None:
             return None
         try:
-            transaction = self._transaction(key, request.node, info, row, finalizers)
+            transaction = self._transaction(key, request.node, info, row, finalizers, finalizer_keys)
             return await self._site.client.dry_run(push_body(transaction.pack(), []))
         except (ChainError, FormatError):
             return None
@@ -180,24 +188,22 @@ class Inspector:
         site = self._site
         try:
             info = await site.client.info()
-            rows, schedules, account, finalizers = await asyncio.gather(
+            rows, schedules, account, (finalizers, finalizer_keys) = await asyncio.gather(
                 site.client.producer_everywhere(site.producer),
                 site.client.schedules(),
                 site.client.account(site.producer),
                 self._finalizers(info),
             )
-            finalizer_keys = None
-            if info.consensus is Consensus.SAVANNA:
-                finalizer_keys = await site.client.finalizer_keys(site.producer)
         except ChainError as error:
             return str(error), None, (), None, None, None, None
         return "", info, rows, schedules, account, finalizers, finalizer_keys
 
-    async def _finalizers(self, info: Info) -> FinalizerInfo | None:
-        """Return who votes, None on a legacy chain."""
+    async def _finalizers(self, info: Info) -> tuple[FinalizerInfo | None, FinalizerKeys | None]:
+        """Return who votes, and the keys that our producer has registered; None on a legacy chain."""
         if info.consensus is Consensus.LEGACY:
-            return None
-        return await self._site.client.finalizers()
+            return None, None
+        client = self._site.client
+        return await asyncio.gather(client.finalizers(), client.finalizer_keys(self._site.producer))
 
     async def _checks(self, account: Account | None) -> tuple[Check, ...]:
         site = self._site
@@ -241,3 +247,10 @@ class Inspector:
         max_age = timedelta(hours=site.config.rotation.evidence_max_age_h)
         known = [*site.journal.evidence(), *evidence.declared(site.config, node, now)]
         return evidence.strongest(known, node, key, now=now, max_age=max_age)
+
+
+def _believed(rows: Sequence[ProducerAnswer], info: Info | None) -> ProducerRow | None:
+    """Return the row as the API node has it that was believed, else as the first that has one."""
+    there = [each for each in rows if each.row is not None]
+    there.sort(key=lambda each: info is None or each.api != info.api)
+    return there[0].row if there else None
