@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,16 @@ if TYPE_CHECKING:
 _ACTIVE = "active"
 
 
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """What a transaction is built on."""
+
+    info: Info
+    row: ProducerRow
+    finalizers: FinalizerInfo | None
+    finalizer_keys: FinalizerKeys | None
+
+
 class Inspector:
     """Looks at everything that a rotation of one chain could meet."""
 
@@ -56,6 +67,7 @@ class Inspector:
         ) = await asked
         rotation_keys = tuple(key for key in site.rotation_keys if states.get(key) == _ACTIVE)
         row = _believed(rows, info)
+        base = _Base(info, row, finalizers, finalizer_keys) if info is not None and row is not None else None
         return PreflightFacts(
             request=request,
             now=site.clock(),
@@ -68,7 +80,7 @@ class Inspector:
             schedules=schedules,
             account=account,
             checks=await self._checks(account),
-            dry_run=await self._dry_run(request, to_key, info, row, finalizers, finalizer_keys),
+            dry_run=await self._dry_run(request, to_key, base),
             finalizers=finalizers,
             finalizer_keys=finalizer_keys,
             rotation_keys=rotation_keys,
@@ -107,8 +119,7 @@ class Inspector:
         info, row = await asyncio.gather(site.client.info(), site.client.producer(site.producer))
         if row is None:
             raise FormatError(f"{site.producer} is not registered as a producer")
-        finalizers, finalizer_keys = await self._finalizers(info)
-        return self._transaction(key, node, info, row, finalizers, finalizer_keys), info
+        return self._transaction(key, node, _Base(info, row, *await self._finalizers(info))), info
 
     async def permission(self) -> tuple[Finding, ...] | None:
         """Return what is wrong with the rotation permission, None if no API node tells. Raises nothing."""
@@ -124,42 +135,26 @@ class Inspector:
 
     # -- the transaction -----------------------------------------------------------------------------------
 
-    def _transaction(
-        self,
-        key: PublicKey,
-        node: str,
-        info: Info,
-        row: ProducerRow,
-        finalizers: FinalizerInfo | None,
-        finalizer_keys: FinalizerKeys | None,
-    ) -> Transaction:
+    def _transaction(self, key: PublicKey, node: str, base: _Base) -> Transaction:
         site = self._site
         level = PermissionLevel(site.producer, Name(site.chain.rotation_permission))
-        actions: list[Action] = [RegProducer(site.producer, key, row.url, row.location)]
+        actions: list[Action] = [RegProducer(site.producer, key, base.row.url, base.row.location)]
         finalizer_key = site.config.nodes[node].finalizer_key
-        if finalizer_key is not None and finalizers is not None and finalizer_keys is not None:
+        if finalizer_key is not None and base.finalizers is not None and base.finalizer_keys is not None:
             # A key without regfinkey would fail the block key's half too: preflight has said so.
-            registered = finalizer_key in finalizer_keys.keys
-            if registered and finalizer_key not in finalizers.active_keys(site.producer):
+            registered = finalizer_key in base.finalizer_keys.keys
+            if registered and finalizer_key not in base.finalizers.active_keys(site.producer):
                 actions.append(ActFinKey(site.producer, finalizer_key))
-        number, prefix = tapos(info.irreversible.id)
+        number, prefix = tapos(base.info.irreversible.id)
         # The chain takes at most an hour; a minute is enough to be in a block, and to know that it is in none.
-        expiration = info.head.time.replace(microsecond=0) + timedelta(seconds=mandate.MAX_LIFETIME_S)
+        expiration = base.info.head.time.replace(microsecond=0) + timedelta(seconds=mandate.MAX_LIFETIME_S)
         return Transaction(expiration, number, prefix, tuple((action, level) for action in actions))
 
-    async def _dry_run(
-        self,
-        request: Request,
-        key: PublicKey,
-        info: Info | None,
-        row: ProducerRow | None,
-        finalizers: FinalizerInfo | None,
-        finalizer_keys: FinalizerKeys | None,
-    ) -> DryRun | None:
-        if info is None or row is None:
+    async def _dry_run(self, request: Request, key: PublicKey, base: _Base | None) -> DryRun | None:
+        if base is None:
             return None
         try:
-            transaction = self._transaction(key, request.node, info, row, finalizers, finalizer_keys)
+            transaction = self._transaction(key, request.node, base)
             return await self._site.client.dry_run(push_body(transaction.pack(), []))
         except (ChainError, FormatError):
             return None
