@@ -135,6 +135,16 @@ class RotatingSigner:
         answer: dict[str, Any] = self.json("rotate", *arguments, "--wait", timeout_s=ROTATION_S)
         return answer | {"seconds": time.monotonic() - began}
 
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a `signer` command and do not wait for it."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
     def ask(self, *arguments: str) -> None:
         """`signer rotate ...` until there is a rotation, whatever happens to the process that takes the request."""
         before = (self.latest() or {"id": 0})["id"]

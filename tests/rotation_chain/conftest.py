@@ -6,6 +6,7 @@ the tests that need none, and is asked for its results last.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rotation_chain.election import Cast
+
+#: Files of the long form alone.
+collect_ignore = [] if os.environ.get("ROTATION_LONG") else ["test_emergency_pair.py"]
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ With ROTATION_LONG in the environment there are eleven promotions and twenty cyc
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from rig.own_producer import OwnProducer
+from rig.rotating_signer import ROTATION_S
 
 from signer.rotation.entry import Event
 
@@ -120,12 +122,14 @@ def _cycle(cast: Cast) -> dict[str, Any]:
     assert attested.returncode == 0, attested.stderr + attested.stdout
     chain.wait_for_update(within=_AHEAD)
     first = chain.boot.head
-    nightly.signer.ask("--cycle", "--unattended")
+    timer = nightly.signer.begin("rotate", "--cycle", "--unattended", "--wait", "--json")
     nightly.signer.wait_for_state("registered", "proposed")
     port = urlsplit(cast.api.url).port
     cast.api.kill()
     chain.join("api-2", port=port)
-    cycles = [nightly.signer.wait_for_state("done")]
+    printed, said = timer.communicate(timeout=ROTATION_S)
+    assert timer.returncode == 0, said
+    cycles = [json.loads(printed)]
     while len(cycles) < CYCLES:
         chain.wait_for_update(within=_AHEAD)
         cycles.append(nightly.signer.rotate("--cycle", "--unattended"))
