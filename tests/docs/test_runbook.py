@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from rig.chain import Chain
+from rig.own_producer import OwnProducer
+from rig.rotating_signer import RotatingSigner
+from rig.tools import Tools
 from rig.trial import REPOSITORY, Trial
 
 if TYPE_CHECKING:
@@ -21,22 +25,42 @@ _TIMEOUT_S = 180
 
 
 @pytest.fixture
-def trial() -> Iterator[Trial]:
-    """A trial that runs, detached."""
-    with tempfile.TemporaryDirectory(prefix="runbook-") as parent:
-        made = Trial(Path(parent) / "trial")
-        try:
-            made.start()
-            yield made
-        finally:
-            made.stop()
+def place() -> Iterator[Path]:
+    """A folder for everything."""
+    with tempfile.TemporaryDirectory(prefix="runbook-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def chain(place: Path) -> Iterator[Chain]:
+    """A chain with the system contract, whose producer is registered and not elected: a rotation takes seconds."""
+    with Chain(Tools.find(), place / "chain") as made:
+        yield made
+
+
+@pytest.fixture
+def signer(place: Path, chain: Chain) -> Iterator[RotatingSigner]:
+    """A trial that runs, detached, for the producer `ours`."""
+    producer = OwnProducer(Tools.find(), chain, "ours")
+    made = RotatingSigner(Trial(place / "trial"), "ours")
+    try:
+        made.quickstart([chain.boot.url])
+        made.allow(chain, chain.cleos)
+        for node in ("primary", "standby"):
+            running = producer.join(node, made.providers(node))
+            (running.folder / "pid").write_text(f"{running.pid}\n")
+        producer.register(made.keys("primary")[0])
+        yield made
+    finally:
+        made.stop()
 
 
 def _blocks() -> list[str]:
     return re.findall(r"^```sh\n(.*?)^```$", _RUNBOOK, re.MULTILINE | re.DOTALL)
 
 
-def test_every_command_of_the_runbook_runs(trial: Trial) -> None:
+@pytest.mark.chain
+def test_every_command_of_the_runbook_runs(place: Path, signer: RotatingSigner) -> None:
     """One shell, ended by the first command that fails. A start by hand in it is stopped by a later block."""
     blocks = _blocks()
     assert len(blocks) > 15
@@ -46,7 +70,11 @@ def test_every_command_of_the_runbook_runs(trial: Trial) -> None:
         ["/bin/bash", "-eu"],
         input="\n".join(marked),
         cwd=REPOSITORY,
-        env=os.environ | {"SIGNER": str(trial.folder)},
+        env=os.environ
+        | {
+            "SIGNER": str(signer.trial.folder),
+            **{name.upper(): str(place / "chain" / name) for name in ("primary", "standby")},
+        },
         capture_output=True,
         text=True,
         check=False,

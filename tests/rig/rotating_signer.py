@@ -34,24 +34,19 @@ class RotatingSigner:
     Attributes:
         trial: its folder.
         producer: the account.
-        description: quickstart.json at its start.
+        description: quickstart.json at its start, from `quickstart`.
     """
 
     trial: Trial
     producer: str
     description: dict[str, Any] = field(default_factory=dict)
 
-    @classmethod
-    def start(
-        cls, folder: Path, urls: Sequence[str], producer: str, *, ring: int = 2, others: Sequence[str] = ()
-    ) -> RotatingSigner:
-        """Run quickstart. `others` are the rotation keys of the producer's other signers."""
-        signer = cls(Trial(folder), producer)
+    def quickstart(self, urls: Sequence[str], *, ring: int = 2, others: Sequence[str] = ()) -> None:
+        """Make and start it. `urls` are its API nodes, `others` the rotation keys of the producer's other signers."""
         options = [option for key in others for option in ("--other-rotation-key", key)]
-        signer.description = signer.trial.start(
-            "--chain", ",".join(urls), "--producer", producer, "--ring", str(ring), *options
+        self.description = self.trial.start(
+            "--chain", ",".join(urls), "--producer", self.producer, "--ring", str(ring), *options
         )
-        return signer
 
     @property
     def rotation_key(self) -> str:

@@ -9,6 +9,7 @@ from rig.kill_points import KillPoints
 from rig.member import Member
 from rig.own_producer import OwnProducer
 from rig.rotating_signer import RotatingSigner
+from rig.trial import Trial
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,12 +63,13 @@ class Stage:
         """
         place = place or name
         producer = producer or OwnProducer(self.tools, self.chain, name)
-        signer = RotatingSigner.start(self.folder / place, urls, name, ring=ring, others=others or [])
-        if allow:
-            signer.allow(self.chain, self.chain.cleos)
+        signer = RotatingSigner(Trial(self.folder / place), name)
         kills = KillPoints(self.folder / f"{place}-kills")
         member = Member(place, producer, signer, kills)
         self.members.append(member)
+        signer.quickstart(urls, ring=ring, others=others or [])
+        if allow:
+            signer.allow(self.chain, self.chain.cleos)
         if killed:
             signer.serve_with(kills.environment)
         return member
