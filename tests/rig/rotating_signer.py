@@ -160,9 +160,8 @@ class RotatingSigner:
         done = self.run("rotations", "list", "--json")
         if done.returncode != 0:
             return None
-        content = json.loads(done.stdout)
-        rotations = content["rotations"] if isinstance(content, dict) else content
-        return max(rotations, key=lambda each: each["id"]) if rotations else None
+        rotations: list[dict[str, Any]] = json.loads(done.stdout)
+        return rotations[0] if rotations else None
 
     def wait_for_state(self, *states: str, timeout_s: float = ROTATION_S) -> dict[str, Any]:
         """Wait until the youngest rotation has one of the states."""
