@@ -9,6 +9,7 @@ import argparse
 import importlib
 import os
 import sys
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from signer import __version__
@@ -19,6 +20,8 @@ from signer.errors import (
     AdminUnreachableError,
     ConfigError,
     ConfigForbiddenError,
+    ControlRefusedError,
+    ControlUnreachableError,
     FormatError,
     SignerError,
 )
@@ -29,13 +32,14 @@ if TYPE_CHECKING:
 
     _Commands = _SubParsersAction["_Parser"]
 
-_FORBIDDEN_STATUS: Final = 403
+_FORBIDDEN_STATUSES: Final = (401, 403)
 #: The first that fits counts.
 _CODES: Final = (
     (ConfigForbiddenError, ExitCode.FORBIDDEN),
     (ConfigError, ExitCode.USAGE),
     (FormatError, ExitCode.USAGE),
     (AdminUnreachableError, ExitCode.UNREACHABLE),
+    (ControlUnreachableError, ExitCode.UNREACHABLE),
     (PermissionError, ExitCode.FORBIDDEN),
     (SignerError, ExitCode.FAILED),
     (OSError, ExitCode.FAILED),
@@ -46,10 +50,28 @@ _MAX_DAYS: Final = 3650
 #: signer.control.auth.Scope, which takes time to import.
 _SCOPES: Final = """\
 scopes, none of which implies another:
-  view     read the signer's status
-  operate  for daily operation; nothing asks for it in this version
-  approve  for agreeing to what another person asked for; nothing asks for it in this version
-  admin    for settings and other people's access; nothing asks for it in this version"""
+  view     read everything but access tokens, and try a rotation without doing it
+  operate  ask for a rotation, end it, freeze, and say what a node lists
+  approve  agree to a rotation that another person asked for
+  admin    make and end access tokens, end a freeze, and release a key for its destruction"""
+_ROTATE: Final = """\
+A rotation goes on by itself once it is asked for; this command only watches it. Without --wait it ends when nothing
+was in the way, and says how to watch on.
+
+exit codes with --wait:
+  0    done, or registered-unscheduled: the key is registered and the producer is not elected
+  1    refused, failed, aborted, superseded or returned; or --timeout is over
+  3    the signer cannot be reached
+  130  interrupted: the rotation goes on
+With --json the last thing on standard output is one JSON object."""
+_MAX_COUNT: Final = 2**31 - 1
+_UNITS: Final = {
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}
+_MAX_UNITS: Final = 100_000
 _ROLES: Final = ("block", "rotation", "account", "audit", "probe")
 
 
@@ -81,7 +103,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def _code(error: Exception) -> ExitCode | None:
     """Return the exit code for an expected exception, None for one that is a fault of this program."""
-    if isinstance(error, AdminRefusedError) and error.status == _FORBIDDEN_STATUS:
+    if isinstance(error, AdminRefusedError | ControlRefusedError) and error.status in _FORBIDDEN_STATUSES:
         return ExitCode.FORBIDDEN
     for kind, code in _CODES:
         if isinstance(error, kind):
@@ -121,6 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_process(commands)
     _add_freeze(commands)
+    _add_rotation(commands)
     _add_config(commands)
     _add_keys(commands)
     _add_tokens(commands)
@@ -179,12 +202,143 @@ def _reason(text: str) -> str:
     return text
 
 
+def _add_control(
+    commands: _Commands, name: str, run: tuple[str, str], text: str, *, json: bool = True
+) -> _Parser:
+    """Add a command that asks the control API."""
+    parser = _add(commands, name, run, text, json=json)
+    parser.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="your access token; default $SIGNER_TOKEN_FILE, else control.token beside the configuration",
+    )
+    return parser
+
+
+def _add_rotation(commands: _Commands) -> None:
+    producer = _add_control(commands, "producer", ("producer", "producer"), "show who signs now")
+    producer.add_argument("--chain", metavar="CHAIN", help="one chain only")
+    _add_rotate(commands)
+    rotations = _group(commands, "rotations", "rotations, past and live")
+    listed = _add_control(rotations, "list", ("rotations", "list_rotations"), "show rotations, newest first")
+    listed.add_argument("--limit", type=_count, default=20, metavar="N", help="at most so many; default 20")
+    for name, text in (
+        ("show", "show one with its history"),
+        ("watch", "follow one to its end; exit codes as of rotate --wait"),
+        ("abort", "end one whose key is not registered yet"),
+        ("approve", "agree to one that somebody else asked for"),
+    ):
+        one = _add_control(rotations, name, ("rotations", name), text)
+        one.add_argument(
+            "id", type=_count, metavar="ID", help="its number, as `signer rotations list` shows it"
+        )
+        if name == "watch":
+            _add_timeout(one)
+    permission = _group(commands, "permission", "the permission that the rotation keys have")
+    lines = _add(
+        permission, "print", ("permission", "print_lines"), "print the cleos lines for the account's owner"
+    )
+    verify = _add_control(
+        permission,
+        "verify",
+        ("permission", "verify"),
+        "check the permission on chain; 5 if it is not as it should be",
+    )
+    for each in (lines, verify):
+        each.add_argument("--chain", metavar="CHAIN", help="default: the only chain that has a producer")
+
+
+def _add_rotate(commands: _Commands) -> None:
+    rotate = _add_control(commands, "rotate", ("rotate", "rotate"), "move production to another key")
+    rotate.formatter_class = argparse.RawDescriptionHelpFormatter
+    rotate.description = "Move production to a key of another node, or to a fresh key of the same one."
+    rotate.epilog = _ROTATE
+    what = rotate.add_mutually_exclusive_group(required=True)
+    what.add_argument("--to-node", metavar="NODE", help="production moves to this node")
+    what.add_argument("--cycle", action="store_true", help="a fresh key for the node that produces")
+    rotate.add_argument("--node", metavar="NODE", help="with --cycle: the node, where the chain cannot tell")
+    rotate.add_argument("--key", metavar="KEY", help="the public key to register; default: the ring's next")
+    rotate.add_argument("--chain", metavar="CHAIN", help="default: the only chain that has a producer")
+    rotate.add_argument(
+        "--emergency",
+        action="store_true",
+        help="the old node is dead: only blockers stop it, approval comes afterwards; needs --reason",
+    )
+    rotate.add_argument(
+        "--reason", type=_reason, metavar="TEXT", help="why, for the journal and the audit log"
+    )
+    rotate.add_argument("--i-know", action="store_true", help="go on in spite of warnings")
+    rotate.add_argument(
+        "--reactivate", action="store_true", help="register the producer again if it is unregistered"
+    )
+    rotate.add_argument("--no-return", action="store_true", help="never register the old key again by itself")
+    rotate.add_argument(
+        "--unattended",
+        action="store_true",
+        help="for timers: waits, joins a live rotation of the same kind, and wants proof of what the node lists",
+    )
+    rotate.add_argument(
+        "--not-within",
+        type=_duration,
+        metavar="TIME",
+        help="with --cycle: do nothing if the last one ended within this time, as 12h, 90m or 2d",
+    )
+    rotate.add_argument("--dry-run", action="store_true", help="find out what would happen; nothing is done")
+    rotate.add_argument("--wait", action="store_true", help="watch it to its end")
+    _add_timeout(rotate)
+    rotate.add_argument(
+        "--idempotency-key",
+        metavar="TEXT",
+        help="the same text stands for the same rotation: asked again, it is not made again",
+    )
+
+
+def _add_timeout(parser: _Parser) -> None:
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        metavar="S",
+        help="stop watching after this many seconds; the rotation goes on",
+    )
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= _MAX_COUNT:
+        raise argparse.ArgumentTypeError("is not a number from 1 on")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= _MAX_COUNT:
+        raise argparse.ArgumentTypeError("is not a number of seconds from 1 on")
+    return float(text)
+
+
+def _duration(text: str) -> timedelta:
+    number, unit = text[:-1], _UNITS.get(text[-1:])
+    if unit is None or not number.isascii() or not number.isdigit() or not 1 <= int(number) <= _MAX_UNITS:
+        raise argparse.ArgumentTypeError("is not a time as 12h: a number, and s, m, h or d")
+    return int(number) * unit
+
+
 def _add_config(commands: _Commands) -> None:
     check = _add(commands, "check-config", ("check", "check"), "check the configuration")
     check.add_argument(
         "--strict", action="store_true", help="also what is unwise, or does not work on this machine"
     )
     nodes = _group(commands, "nodes", "nodeos instances")
+    _add_control(nodes, "list", ("attest", "list_nodes"), "show what is known of the keys that nodes list")
+    attest = _add_control(
+        nodes,
+        "attest",
+        ("attest", "attest"),
+        "read what a running nodeos lists, on its host, and tell the signer",
+    )
+    attest.add_argument("name", metavar="NAME", help="the node, as in [nodes]")
+    attest.add_argument(
+        "--config-ini", required=True, metavar="FILE", help="the config.ini that it runs with"
+    )
+    attest.add_argument("--pid", required=True, type=_count, metavar="PID", help="its process")
     config = _add(nodes, "config", ("nodes", "config"), "print what to paste into a node's config.ini")
     config.add_argument("name", metavar="NAME", help="the node, as in [nodes]")
     config.add_argument("--unix", action="store_true", help="by unix socket instead of TCP")
@@ -195,6 +349,15 @@ def _add_keys(commands: _Commands) -> None:
     _add(keys, "list", ("keys", "list_keys"), "show all keys and how they fare")
     show = _add(keys, "show", ("keys", "show"), "show one key")
     show.add_argument("key", metavar="KEY", help="the public key in any form, or its label")
+    _add_control(keys, "ring", ("ring", "ring"), "show how many nights each node's keys last")
+    destroy = _add_control(
+        keys,
+        "destroy",
+        ("destroy", "destroy"),
+        "delete a key that nothing needs any more from its token, for good",
+    )
+    destroy.add_argument("key", metavar="KEY", help="the public key in any form")
+    destroy.add_argument("--yes", action="store_true", help="do it")
     generate = _add(keys, "generate", ("generate", "generate"), "make a key in a token")
     generate.add_argument("--token", required=True, metavar="TOKEN", help="the token, as in [tokens]")
     generate.add_argument(

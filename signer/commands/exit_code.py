@@ -22,12 +22,14 @@ class ExitCode(IntEnum):
 TEXT = """\
 exit codes:
   0    done
-  1    the operation failed or was refused; for status: the signer runs and is not ready
+  1    the operation failed or was refused; for status: the signer runs and is not ready; for rotate and rotations
+       watch: it ended otherwise than done or registered-unscheduled; for producer: no API node tells
   2    wrong usage, or an invalid configuration
-  3    the signer cannot be reached: its admin socket is absent or does not answer
+  3    the signer cannot be reached: its admin socket or its control listener is absent or does not answer
   4    this user may not do that
   5    findings: check-config --strict has warnings, audit verify found a fault, reload left a key quarantined,
-       status --strict: the signer is ready and something needs attention
+       status --strict: the signer is ready and something needs attention, permission verify: it is not as it
+       should be, nodes attest: the node does not list every key
   6    a problem with a token or its PIN
   130  interrupted
 

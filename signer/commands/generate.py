@@ -5,24 +5,19 @@ The file is checked with the new block before the token is touched: no key is ma
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from hsm.errors import PinRefusedError, PinSourceError
 from hsm.hardening import harden
 from hsm.keys import generate_key
-from hsm.module import Module
-from hsm.pin import Pin, PinCredential, PinFile
-from hsm.refused import RefusedMarker
-from hsm.uri import parse_uri
 from signer import config_file
 from signer.antelope.keys import Curve, PublicKey
 from signer.commands.exit_code import ExitCode
 from signer.commands.owner import acting_as_owner
+from signer.commands.token_session import opened
 from signer.config_rules import nearest
 from signer.errors import ConfigError
 
@@ -31,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hsm.keys import KeyRecord
-    from signer.config import Config, Token
+    from signer.config import Config
 
 _NAMES: Final[dict[Curve, Literal["secp256k1", "prime256v1"]]] = {
     Curve.K1: "secp256k1",
@@ -123,31 +118,8 @@ def _show(arguments: argparse.Namespace, public_key: PublicKey, record: KeyRecor
 
 
 def _make(config: Config, plan: Plan, curve: Curve) -> KeyRecord:
-    token = config.tokens[plan.token]
-    uri = parse_uri(token.uri)
-    refused = RefusedMarker(config.pin_refused_dir)
-    pin = _pin(plan.token, token)
-    if pin.fingerprint is not None and (why := refused.blocks(plan.token, pin.fingerprint)) is not None:
-        raise PinSourceError(
-            f"token {plan.token} is not asked with this PIN again: {why}; "
-            f"correct the PIN source, or run `signer token retry {plan.token}`"
-        )
-    os.environ.update(token.environment)  # the module reads it when it is loaded, in this process
-    try:
-        with Module(uri.module_path).session(uri, pin, write=True) as session:
-            return generate_key(session, plan.label, _NAMES[curve])
-    except PinRefusedError as error:
-        if pin.fingerprint is not None:
-            refused.mark(plan.token, pin.fingerprint, str(error))
-        raise
-
-
-def _pin(name: str, token: Token) -> Pin:
-    if token.pin_file is not None:
-        return PinFile(token.pin_file).read()
-    if token.pin_credential is not None:
-        return PinCredential(token.pin_credential).read()
-    return Pin(getpass.getpass(f"PIN of token {name}: "))
+    with opened(config, plan.token) as session:
+        return generate_key(session, plan.label, _NAMES[curve])
 
 
 # -- the file ---------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""`signer nodes`: what to paste into a nodeos' config.ini."""
+"""`signer nodes config`: what to paste into a nodeos' config.ini."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class EvidenceItem(Body):
     """The public key."""
     at: AwareDatetime
     """When it was read."""
-    detail: Annotated[str, Field(min_length=1, max_length=400, pattern=r"^[^\x00-\x1f\x7f]*$")]
+    detail: Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]*$")]
     """The process that was looked at, for a person."""
 
 
