@@ -174,7 +174,9 @@ def _group(commands: _Commands, name: str, text: str) -> _Commands:
 
 def _add_process(commands: _Commands) -> None:
     serve = _add(commands, "serve", ("serve", "serve"), "serve until stopped", json=False)
-    serve.add_argument("--only", choices=("signing", "control"), help="start one of the two processes only")
+    serve.add_argument(
+        "--only", choices=("signing", "control"), help="start one process only, as a unit of its own"
+    )
     _add(commands, "reload", ("process", "reload"), "serve with the configuration as it is now")
     _add(commands, "stop", ("process", "stop"), "end the signer and wait until it is gone")
     status = _add(commands, "status", ("process", "status"), "show what runs, and what needs attention")

@@ -17,6 +17,11 @@ def block_tokens(config: Config) -> list[str]:
     return [name for name, token in config.tokens.items() if token.purpose == "block"]
 
 
+def control_tokens(config: Config) -> list[str]:
+    """Return the names of the tokens that the control process opens."""
+    return [name for name, token in config.tokens.items() if token.purpose == "control"]
+
+
 def keys_of_token(config: Config, token: str) -> list[Key]:
     """Return the keys of a token in the order of the file; a lane knows them by their position here."""
     return [key for key in config.keys if key.token == token]
@@ -30,6 +35,15 @@ def signing_listeners(config: Config) -> list[Listener]:
 def control_listeners(config: Config) -> list[Listener]:
     """Return the listeners that the control process serves."""
     return [listener for listener in config.listeners if listener.kind == "control"]
+
+
+def served_listeners(config: Config, only: str | None) -> list[Listener]:
+    """Return the listeners to open where `only` one process (`signing` or `control`) is started, None for both."""
+    if only == "signing":
+        return [listener for listener in config.listeners if listener.kind != "control"]
+    if only == "control":
+        return [listener for listener in config.listeners if listener.kind in ("admin", "control")]
+    return list(config.listeners)
 
 
 def peer_uids(listener: Listener) -> frozenset[int] | None:

@@ -102,6 +102,8 @@ def _report(state: dict[str, Any], wanted_lanes: dict[str, int]) -> list[str]:
         f"config {word('config')}   since {readable(state.get('started_at'))}",
         f"restarts of the signing process: {word('restarts')}",
     ]
+    if state.get("only"):
+        text.append(f"only the {state['only']} process runs here (--only {state['only']})")
     control = state.get("control")
     if isinstance(control, dict):
         text.append(f"control process: {control.get('state', '?')}   pid {control.get('pid', '-')}")
@@ -145,7 +147,7 @@ def _lanes(token: dict[str, Any], wanted: int | None) -> str:
     """Return how many lanes have a logged-in session, of how many that are configured."""
     lanes = token.get("lanes") or []
     if token.get("state") == "closed":
-        return "-"  # the control process opens it
+        return "-"  # the process that opens it does not run
     ready = sum(lane.get("state") in _OPEN for lane in lanes)
     return f"{ready} of {len(lanes) if wanted is None else wanted}"
 

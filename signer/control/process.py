@@ -1,26 +1,30 @@
 """The control process: started by the supervisor, it serves people. Signing does not depend on it.
 
 The first message on its channel is the configuration, with the listening sockets of the control listeners in
-its order. It ends when the channel ends.
+its order; then come lanes of the control tokens. It knows no PIN. It ends when the channel ends.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
+import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from signer import channel as channels
-from signer import inheritance, selection
+from signer import inheritance, questions, selection
 from signer.control import server
 from signer.control.app import create_app
 from signer.control.auth import DATABASE, TokenStore, TokenStoreError
+from signer.control.keys import ControlKeys
+from signer.control.supervisor import Supervisor
 from signer.errors import JournalError
 from signer.rotation.journal import Journal
 from signer.signing.connection import Listener
+from signer.signing.freeze import FreezeMarkers
+from signer.signing.tokens import Tokens
 
 if TYPE_CHECKING:
     import socket
@@ -31,65 +35,62 @@ if TYPE_CHECKING:
 log = logging.getLogger("signer.control")
 
 
-class Supervisor:
-    """The supervisor, as this process sees it."""
+class ControlProcess:
+    """Everything of this process, tied together.
 
-    def __init__(self, sock: socket.socket) -> None:
-        self.gone = asyncio.Event()
-        self._channel = channels.Channel(sock, self._on_message, self.gone.set)
-        self._numbers = itertools.count(1)
-        self._asked: dict[int, asyncio.Future[dict[str, Any]]] = {}
+    Attributes:
+        supervisor: answers questions.
+        keys: the rotation and audit keys.
+    """
 
-    def ready(self) -> None:
-        """Say that the process serves."""
-        self._channel.send({"type": "ready"})
+    def __init__(
+        self,
+        config: Config,
+        people: TokenStore,
+        journal: Journal,
+        sockets: list[socket.socket],
+        sock: socket.socket,
+    ) -> None:
+        self._sockets = sockets
+        self._gone = asyncio.Event()
+        self._channel = channels.Channel(sock, self._on_message, self._lost)
+        self.supervisor = Supervisor(self._channel.send)
+        self._tokens = Tokens(config, selection.control_tokens(config), self._channel.send)
+        markers = FreezeMarkers(config.freeze_dir)
+        self.keys = ControlKeys(self._tokens.keys, markers, self.supervisor.decision)
+        listeners = [Listener.of(each, config.limits) for each in selection.control_listeners(config)]
+        app = create_app(config, people, self.supervisor, journal)
+        self._http = server.build(app, listeners, sockets)
 
-    async def status(self) -> dict[str, Any]:
-        """Ask for the signer's status. The caller bounds the wait."""
-        number = next(self._numbers)
-        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._asked[number] = answer
-        self._channel.send({"type": "status", "id": number})
-        try:
-            return await answer
-        finally:
-            del self._asked[number]
-
-    def close(self) -> None:
-        """Let the channel go."""
+    async def run(self) -> None:
+        """Serve the control listeners until the supervisor is gone or SIGTERM comes."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._gone.set)
+        loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C is for the supervisor
+        serving = asyncio.create_task(self._http.serve(sockets=self._sockets))
+        sweeping = asyncio.create_task(self._tokens.sweep())
+        gone = asyncio.create_task(self._gone.wait())
+        self.supervisor.ready()
+        await asyncio.wait({serving, gone}, return_when=asyncio.FIRST_COMPLETED)
+        self._http.should_exit = True
+        await serving
+        for task in (sweeping, gone):
+            task.cancel()
+        self._tokens.close()
         self._channel.close()
 
     def _on_message(self, message: Message, fds: list[int]) -> None:
-        assert not fds  # noqa: S101 - the supervisor sends none after the first message
-        if message["type"] != "status":
+        if self._tokens.take(message, fds):
             return
-        answer = self._asked.get(message["id"])
-        if answer is not None and not answer.done():
-            answer.set_result(message["status"])
+        if message["type"] == questions.ANSWER:
+            self.supervisor.answered(message)
+        elif message["type"] == "status":
+            status = {"pid": os.getpid(), **self._tokens.status()}
+            self._channel.send({"type": questions.ANSWER, "id": message["id"], "status": status})
 
-
-async def serve(
-    config: Config,
-    tokens: TokenStore,
-    journal: Journal,
-    sockets: list[socket.socket],
-    sock: socket.socket,
-) -> None:
-    """Serve the control listeners until the supervisor is gone or SIGTERM comes."""
-    supervisor = Supervisor(sock)
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, supervisor.gone.set)
-    loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C is for the supervisor
-    listeners = [Listener.of(each, config.limits) for each in selection.control_listeners(config)]
-    http = server.build(create_app(config, tokens, supervisor, journal), listeners, sockets)
-    serving = asyncio.create_task(http.serve(sockets=sockets))
-    gone = asyncio.create_task(supervisor.gone.wait())
-    supervisor.ready()
-    await asyncio.wait({serving, gone}, return_when=asyncio.FIRST_COMPLETED)
-    http.should_exit = True
-    await serving
-    gone.cancel()
-    supervisor.close()
+    def _lost(self) -> None:
+        self.supervisor.close()
+        self._gone.set()
 
 
 def main() -> int:
@@ -99,16 +100,20 @@ def main() -> int:
         return 0
     config, sockets, sock = given
     try:
-        tokens = TokenStore(config.state_dir / DATABASE)
+        people = TokenStore(config.state_dir / DATABASE)
         journal = Journal(config.state_dir / DATABASE)
     except (TokenStoreError, JournalError) as error:
         log.error("token store unusable", extra={"reason": str(error)})
         return 1
+
+    async def serve() -> None:
+        await ControlProcess(config, people, journal, sockets, sock).run()
+
     try:
-        asyncio.run(serve(config, tokens, journal, sockets, sock))
+        asyncio.run(serve())
     finally:
         journal.close()
-        tokens.close()
+        people.close()
     return 0
 
 

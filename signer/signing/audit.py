@@ -76,10 +76,19 @@ FREEZE: Final = "freeze"
 UNFREEZE: Final = "unfreeze"
 TOKEN_RETRY: Final = "token-retry"  # noqa: S105  # the name of an act
 PIN_REFUSED: Final = "pin-refused"
+PROBE: Final = "probe"
 TORN_TAIL: Final = "torn-tail"
 LOG_DAMAGED: Final = "log-damaged"
 LOG_MISSING: Final = "log-missing"
 SYNC_FAILED: Final = "sync-failed"
+
+#: Acts that the signer writes itself, when it does them: nobody else may use these names.
+RESERVED: Final = frozenset(
+    {
+        *(START, STOP, RELOAD, FREEZE, UNFREEZE, TOKEN_RETRY, PIN_REFUSED, PROBE),
+        *(TORN_TAIL, LOG_DAMAGED, LOG_MISSING, SYNC_FAILED, LOST),
+    }
+)
 
 Fields = dict[str, object]
 

@@ -151,6 +151,26 @@ def anchor(path: Path) -> Anchor:
     return Anchor(report.entries, report.head)
 
 
+def tail(path: Path, size: int) -> Iterator[bytes]:
+    """Yield the lines in the last `size` bytes of the log at `path` as it is now, in order. Nothing is verified.
+
+    The first may be the end of a line only, the last the beginning of one that is being written.
+
+    Raises:
+        AuditError: the file cannot be read.
+    """
+    with _open(path) as stream:
+        try:
+            end = stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, end - size))
+            for line in _lines(stream):
+                yield line
+                if stream.tell() >= end:
+                    return  # what is written meanwhile is not waited for
+        except OSError as error:
+            raise AuditError(f"audit log {path} cannot be read: {error.strerror}") from None
+
+
 class _Progress:
     def __init__(self, path: Path, anchored: Anchor | None) -> None:
         self.number = 0

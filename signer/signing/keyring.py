@@ -57,6 +57,11 @@ class KeyEntry:
         """Whether nodeos wants this curve's signatures canonical (K1 only)."""
         return self.public_key.curve is Curve.K1
 
+    def lose(self, reason: str) -> None:
+        """The session works and the key is not there any more."""
+        self.state = "quarantined"
+        self.reason = f"{reason}; put the key back and run `signer reload`, or configure another"
+
 
 @dataclass(eq=False, slots=True)
 class TokenRing:
@@ -150,7 +155,7 @@ class Keyring:
                 continue
             fault: str | None = "; ".join(findings.get(entry.index, []))
             if not fault:
-                fault = await self._probe(ring, entry)
+                fault = await self.prove(entry)
             if fault is None:
                 entry.state, entry.reason = "unavailable", "its token went away during the check"
             elif fault:
@@ -158,12 +163,16 @@ class Keyring:
             else:
                 entry.state, entry.reason = "active", ""
 
-    async def _probe(self, ring: TokenRing, entry: KeyEntry) -> str | None:
-        """Return what is wrong with the key, an empty string if nothing, None if the token went away."""
+    async def prove(self, entry: KeyEntry) -> str | None:
+        """Let the key sign a random digest, whatever its state; nobody gets the signature.
+
+        Returns:
+            what is wrong with the key, an empty string if nothing, None if the token went away.
+        """
         digest = Digest(os.urandom(32))
         raw: list[bytes] = []
         for canonical in (False, False, True) if entry.canonical else (False,):
-            result = await self._probe_once(ring, entry, digest, canonical=canonical)
+            result = await self._probe_once(entry, digest, canonical=canonical)
             if result.ending is Ending.NO_LANE:
                 return None
             if result.ending is not Ending.SIGNED:
@@ -181,14 +190,12 @@ class Keyring:
             return f"its probe signature does not verify: {error}"
         return ""
 
-    async def _probe_once(
-        self, ring: TokenRing, entry: KeyEntry, digest: bytes, *, canonical: bool
-    ) -> Result:
+    async def _probe_once(self, entry: KeyEntry, digest: bytes, *, canonical: bool) -> Result:
         """Return the result of one probe signature. A lane that fails or dies is no fault of the key."""
         result = Result(Ending.FAILED)
         for _ in range(_PROBE_TRIES):
             deadline_ns = time.monotonic_ns() + _PROBE_MS * _NS_PER_MS
-            result = await ring.race.sign(
+            result = await self.rings[entry.token].race.sign(
                 entry.index, digest, canonical=canonical, deadline_ns=deadline_ns, source="probe", probe=True
             )
             if result.ending is not Ending.FAILED:

@@ -12,33 +12,32 @@ import gc
 import logging
 import os
 import signal
-import socket
-import time
 from typing import TYPE_CHECKING, Any
 
 import uvloop
 
-from hsm.race import Lane, Limits, Race
 from signer import channel as channels
-from signer import inheritance, selection
-from signer.signing import keyring, rehearsal, server
+from signer import inheritance, questions, selection
+from signer.signing import rehearsal, server
 from signer.signing.app import App
 from signer.signing.connection import Listener
 from signer.signing.freeze import FreezeMarkers
 from signer.signing.guard import Guard
-from signer.signing.keyring import Keyring, TokenRing
+from signer.signing.probes import Probes
 from signer.signing.refusals import Refusals
 from signer.signing.rehearsal import Rehearsals
 from signer.signing.service import NodeTerms, Service
+from signer.signing.tokens import Tokens
 
 if TYPE_CHECKING:
+    import socket
+
     from signer.channel import Message
     from signer.config import Config
     from signer.signing.service import Decision
 
 log = logging.getLogger("signer.signing")
 
-_SWEEP_S = 0.1
 #: The supervisor is given this long to take the last decisions, in s.
 _FLUSH_S = 5.0
 #: Decisions wait this long for company on their way to the audit log, in s: nothing of it runs while nodeos waits. If
@@ -59,30 +58,18 @@ class SigningProcess:
         self._tasks: set[asyncio.Task[None]] = set()
         self._decisions: list[Decision] = []
         self._refusals = Refusals()
-        self._findings: dict[str, dict[int, list[str]]] = {}
-        self._checking: set[str] = set()
-        limits = Limits(config.lanes.stuck_after_ms, config.lanes.hedge_after_ms)
-        self._keys = Keyring([self._ring(name, limits) for name in selection.block_tokens(config)])
+        self._tokens = Tokens(config, selection.block_tokens(config), self._channel.send)
+        keys = self._tokens.keys
         markers = FreezeMarkers(config.freeze_dir)
         guard = Guard(markers)
         terms = {name: NodeTerms(node.timeout_ms, node.margin_ms) for name, node in config.nodes.items()}
         terms[""] = NodeTerms(rehearsal.TIMEOUT_MS, 0)  # probe keys belong to no node
-        self._service = Service(self._keys, guard, terms, self._record)
+        self._service = Service(keys, guard, terms, self._record)
+        self._probes = Probes(keys, markers)
         self._server = server.build_gates(App(self._service), self._listeners())
-        self._rehearsals = Rehearsals(config, self._keys, self._service, self._server.rehearse)
+        self._rehearsals = Rehearsals(config, keys, self._service, self._server.rehearse)
 
     # -- parts ---------------------------------------------------------------------------------------
-
-    def _ring(self, token: str, limits: Limits) -> TokenRing:
-        keys = [
-            keyring.build(
-                key.public_key, role=key.role, node=key.node or "", token=token, label=key.label, index=index
-            )
-            for index, key in enumerate(selection.keys_of_token(self._config, token))
-        ]
-        race = Race(limits, lambda lane, reason: self._lane_lost(token, lane, reason))
-        probes = [entry for entry in keys if entry.role == "probe"]
-        return TokenRing(token, self._config.tokens[token].software, race, keys, probes)
 
     def _listeners(self) -> list[Listener]:
         limits = self._config.limits
@@ -99,7 +86,7 @@ class SigningProcess:
         gc.collect()
         gc.freeze()  # what lives as long as the process is never walked again in the middle of a request
         gc.set_threshold(50_000, 20, 50)
-        background = [asyncio.create_task(self._sweep())]
+        background = [asyncio.create_task(self._tokens.sweep())]
         if self._config.warmth.enabled:
             background.append(asyncio.create_task(self._rehearsals.run()))
         waiter = asyncio.create_task(self._listen.wait())
@@ -110,8 +97,7 @@ class SigningProcess:
             await self._server.serve(sockets=self._sockets)
         for task in (*background, waiter, ender):
             task.cancel()
-        for ring in self._keys.rings.values():
-            ring.race.close()
+        self._tokens.close()
         self._send_decisions()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._channel.flush(), _FLUSH_S)
@@ -121,73 +107,34 @@ class SigningProcess:
         self._ended.set()
         self._server.should_exit = True
 
-    async def _sweep(self) -> None:
-        while True:
-            await asyncio.sleep(_SWEEP_S)
-            now_ns = time.monotonic_ns()
-            for ring in self._keys.rings.values():
-                ring.race.sweep(now_ns)
-
     # -- the supervisor ------------------------------------------------------------------------------
 
     def _on_message(self, message: Message, fds: list[int]) -> None:
+        if self._tokens.take(message, fds):
+            return
         kind = message["type"]
-        if kind == "lane":
-            self._add_lane(message, fds[0])
-        elif kind == "listen":
+        if kind == "listen":
             self._listen.set()
         elif kind == "drain":
             self._end()
         elif kind == "status":
-            self._channel.send({"type": "status", "id": message["id"], "status": self.status()})
+            self._answer(message, {"status": self.status()})
         elif kind == "ping":
-            self._channel.send({"type": "pong", "id": message["id"]})
-        elif kind == "token":
-            self._keys.token_state(message["token"], message["state"], message["reason"])
-        elif kind == "freeze":
-            # The marker is on disk already; the answer leaves after whatever was being written has left.
-            loop = asyncio.get_running_loop()
-            loop.call_later(0.001, self._channel.send, {"type": "frozen", "id": message["id"]})
-
-    def _add_lane(self, message: Message, fd: int) -> None:
-        ring = self._keys.rings[message["token"]]
-        sock = socket.socket(fileno=fd)
-        sock.setblocking(False)
-        first = not ring.race.lanes
-        ring.race.add(Lane(message["lane"], message["pid"], sock))
-        self._findings[ring.name] = {int(index): found for index, found in message["findings"].items()}
-        if (first or _unchecked(ring)) and ring.name not in self._checking:
-            self._checking.add(ring.name)
-            task = asyncio.create_task(self._check(ring))
+            self._answer(message, {})
+        elif kind == "probe":
+            task = asyncio.create_task(self._probe(message))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+        elif kind == "freeze":
+            # The marker is on disk already; the answer leaves after whatever was being written has left.
+            asyncio.get_running_loop().call_later(0.001, self._answer, message, {})
 
-    async def _check(self, ring: TokenRing) -> None:
-        """Check the token's keys, again if its lanes went away and came back meanwhile."""
-        try:
-            await self._check_once(ring.name)
-            while ring.race.lanes and _unchecked(ring):
-                await self._check_once(ring.name)
-        finally:
-            self._checking.discard(ring.name)
+    def _answer(self, question: Message, content: Message) -> None:
+        self._channel.send({"type": questions.ANSWER, "id": question["id"], **content})
 
-    async def _check_once(self, token: str) -> None:
-        await self._keys.token_back(token, self._findings[token])
-        keys = self._keys.rings[token].keys
-        for entry in keys:
-            if entry.state == "quarantined":
-                log.error(
-                    "key quarantined", extra={"key": entry.name, "token": token, "reason": entry.reason}
-                )
-        states = {entry.name: entry.state for entry in keys}
-        reasons = {entry.name: entry.reason for entry in keys}
-        self._channel.send({"type": "checked", "token": token, "states": states, "reasons": reasons})
-
-    def _lane_lost(self, token: str, lane: Lane, reason: str) -> None:
-        log.warning("lane lost", extra={"token": token, "lane": lane.id, "reason": reason})
-        self._channel.send({"type": "lane-lost", "token": token, "lane": lane.id, "reason": reason})
-        if not self._keys.rings[token].race.lanes:
-            self._keys.token_lost(token, f"token {token} has no open session: {reason}")
+    async def _probe(self, question: Message) -> None:
+        reason = await self._probes.sign(question["key"])
+        self._answer(question, {"ok": not reason, "reason": reason})
 
     def _record(self, decision: Decision) -> None:
         unsaid = self._refusals.note(decision) if decision.verdict != "signed" else None
@@ -216,37 +163,15 @@ class SigningProcess:
         """What `signer status` shows of this process."""
         return {
             "pid": os.getpid(),
-            "lanes": {
-                name: [{"id": lane.id, "pid": lane.pid, "state": lane.state} for lane in ring.race.lanes]
-                for name, ring in self._keys.rings.items()
-            },
-            "keys": [
-                {
-                    "public_key": entry.name,
-                    "legacy_public_key": entry.public_key.legacy,
-                    "curve": entry.public_key.curve.value,
-                    "role": entry.role,
-                    "node": entry.node or None,
-                    "token": entry.token,
-                    "label": entry.label,
-                    "state": entry.state,
-                    "reason": entry.reason,
-                    "signatures": entry.signatures,
-                    "last_signature_at": entry.last_signature_at,
-                }
-                for entry in self._keys.entries
-            ],
+            **self._tokens.status(),
             "counters": {
                 "verdicts": self._service.counters.by_verdict,
                 "rules": self._service.counters.by_rule,
-                "late_replies": sum(ring.race.late_replies for ring in self._keys.rings.values()),
+                "late_replies": sum(ring.race.late_replies for ring in self._tokens.keys.rings.values()),
+                "probes": self._probes.by_outcome,
                 "audit_unsent": self._channel.unsent,
             },
         }
-
-
-def _unchecked(ring: TokenRing) -> bool:
-    return any(entry.state == "unavailable" for entry in ring.keys)
 
 
 def main() -> None:

@@ -216,8 +216,7 @@ class _Request:
         if result.ending is Ending.NO_LANE:
             raise refuse("unavailable", f"rule unavailable: token {entry.token} has no open session; {where}")
         if result.ending is Ending.KEY_FAILED:
-            entry.state = "quarantined"
-            entry.reason = f"{result.reason}; put the key back and run `signer reload`, or configure another"
+            entry.lose(result.reason)
         raise refuse("failed", f"rule failed: token {entry.token} could not sign: {result.reason}; {where}")
 
     def _late(self, entry: KeyEntry, result: Result) -> FaultError:

@@ -105,8 +105,9 @@ class AdminApp:
         return JSONResponse({"frozen": {"scope": scope, "name": name}})
 
     async def _unfreeze(self, request: Request) -> JSONResponse:
-        scope, name, _ = await self._scope(request)
-        found = self._supervisor.unfreeze(scope, name, _who(request))
+        scope, name, body = await self._scope(request)
+        reason = _text(body, "reason", required=False)
+        found = self._supervisor.unfreeze(scope, name, _who(request), reason)
         return JSONResponse({"unfrozen": found})
 
     async def _scope(self, request: Request) -> tuple[str, str, dict[str, Any]]:
@@ -119,13 +120,8 @@ class AdminApp:
 
     async def _reload(self, request: Request) -> JSONResponse:
         await _body(request)
-        generation = await self._supervisor.reload(_who(request))
-        quarantined = {
-            name: generation.reasons[name]
-            for name, state in generation.states.items()
-            if state == "quarantined"
-        }
-        return JSONResponse({"generation": generation.number, "quarantined": quarantined})
+        done = await self._supervisor.reload(_who(request))
+        return JSONResponse(done._asdict())
 
     async def _stop(self, request: Request) -> JSONResponse:
         await _body(request)  # a client that still writes when the answer comes would see a broken pipe

@@ -8,16 +8,17 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from signer.supervisor import child
-from signer.supervisor.lanes import kill
+from signer import questions, selection
+from signer.supervisor.worker import Worker
 
 if TYPE_CHECKING:
     import socket
-    from asyncio.subprocess import Process
     from collections.abc import Awaitable, Callable
 
-    from signer.channel import Channel, Message
+    from signer.channel import Message
     from signer.config import Config
+
+    Answer = Callable[[Message], Awaitable[Message]]
 
 log = logging.getLogger("signer.supervisor")
 
@@ -27,30 +28,97 @@ _BACKOFF_MAX_S = 10.0
 _FIRST_BACKOFF_S = 0.2
 
 
-class ControlKeeper:
-    """Starts the control process, answers its questions and starts it again when it ends.
+class ControlProcess(Worker):
+    """A control process.
 
     Args:
-        status: what to answer when it asks for the signer's status.
+        answer: answers a question of it; must not raise.
+        on_decision: takes what became of a request to sign with one of its keys.
+        on_token: takes a token's change of state: name, state, reason.
     """
 
-    def __init__(self, status: Callable[[], Awaitable[dict[str, Any]]]) -> None:
-        self._status = status
-        self._process: Process | None = None
-        self._channel: Channel | None = None
-        self._keeper: asyncio.Task[None] | None = None
+    def __init__(
+        self,
+        config: Config,
+        answer: Answer,
+        on_decision: Callable[[dict[str, Any]], None],
+        on_token: Callable[[str, str, str], None],
+    ) -> None:
+        super().__init__("signer.control.process", config, selection.control_tokens(config), on_token)
+        self.ready = False
+        self._answer = answer
+        self._on_decision = on_decision
         self._answers: set[asyncio.Task[None]] = set()
-        self._ready = False
+
+    async def end(self) -> None:
+        """Close the channel, which tells the process to end; kill it if it does not."""
+        if self._channel is not None:
+            self._channel.close()
+        if self._process is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), _STOP_S)
+        await self.kill()
+
+    def told(self, message: Message) -> None:
+        """Take that it is ready, a decision, or a question."""
+        if message["type"] == "ready":
+            self.ready = True
+        elif message["type"] == "decision":
+            self._on_decision(message["decision"])
+        else:
+            # Nothing that was begun is broken off because the process ends: a freeze is a freeze.
+            task = asyncio.create_task(self._answer_to(message))
+            self._answers.add(task)
+            task.add_done_callback(self._answers.discard)
+
+    async def _answer_to(self, question: Message) -> None:
+        content = await self._answer(question)
+        self.send({"type": questions.ANSWER, "id": question["id"], **content})
+
+
+class ControlKeeper:
+    """Starts the control process and starts it again when it ends; its lanes end and start with it.
+
+    Args:
+        answer: as ControlProcess.
+        on_decision: as ControlProcess.
+        on_token: as ControlProcess.
+    """
+
+    def __init__(
+        self,
+        answer: Answer,
+        on_decision: Callable[[dict[str, Any]], None],
+        on_token: Callable[[str, str, str], None],
+    ) -> None:
+        self._answer = answer
+        self._on_decision = on_decision
+        self._on_token = on_token
+        self._keeper: asyncio.Task[None] | None = None
+        self._failures = 0
+        self.process: ControlProcess | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether a control process serves."""
+        return self.process is not None and self.process.ready
 
     def state(self) -> dict[str, Any]:
         """Return what `signer status` shows of it."""
         if self._keeper is None:
             return {"state": "off", "pid": None}
-        alive = self._process is not None and self._process.returncode is None
         return {
-            "state": "ready" if alive and self._ready else "starting",
-            "pid": self._process.pid if alive and self._process else None,
+            "state": "ready" if self.ready else "starting",
+            "pid": self.process.pid if self.process else None,
         }
+
+    def problems(self) -> list[str]:
+        """Return one sentence for each thing that a person should look at."""
+        if self.process is not None and self.process.ready:
+            return self.process.problems()
+        if self._failures:
+            return ["the control process ended and is started again; the log says why"]
+        return []
 
     def start(self, config: Config, sockets: list[socket.socket]) -> None:
         """Run a control process with this configuration, in the place of any other."""
@@ -71,49 +139,26 @@ class ControlKeeper:
         self, old: asyncio.Task[None] | None, config: Config, sockets: list[socket.socket]
     ) -> None:
         if old is not None:
-            await asyncio.gather(old, return_exceptions=True)
-        failures = 0
-        try:
-            while True:
-                began = time.monotonic()
-                await self._run_once(config, sockets)
-                failures = 0 if time.monotonic() - began > _HEALTHY_S else failures + 1
-                delay_s = min(_BACKOFF_MAX_S, _FIRST_BACKOFF_S * 2 ** min(failures, 10))
-                log.error("control process ended; starting another")
-                await asyncio.sleep(delay_s)
-        finally:
-            await self._end()
+            await asyncio.wait({old})
+        self._failures = 0
+        while True:
+            began = time.monotonic()
+            await self._run_once(config, sockets)
+            self._failures = 1 if time.monotonic() - began > _HEALTHY_S else self._failures + 1
+            delay_s = min(_BACKOFF_MAX_S, _FIRST_BACKOFF_S * 2 ** min(self._failures - 1, 10))
+            await asyncio.sleep(delay_s)
 
     async def _run_once(self, config: Config, sockets: list[socket.socket]) -> None:
-        self._ready = False
-        self._process, self._channel = await child.start(
-            "signer.control.process", config, sockets, self._on_message, lambda: None
-        )
-        await self._process.wait()
-        self._channel.close()
-
-    def _on_message(self, message: Message, fds: list[int]) -> None:
-        assert not fds  # noqa: S101 - the control process sends none
-        if message["type"] == "ready":
-            self._ready = True
-        elif message["type"] == "status":
-            task = asyncio.create_task(self._answer(message["id"]))
-            self._answers.add(task)
-            task.add_done_callback(self._answers.discard)
-
-    async def _answer(self, number: int) -> None:
-        status = await self._status()
-        if self._channel is not None:
-            self._channel.send({"type": "status", "id": number, "status": status})
-
-    async def _end(self) -> None:
-        """Close the channel, which tells the process to end; kill it if it does not."""
-        if self._channel is not None:
-            self._channel.close()
-        if self._process is None or self._process.returncode is not None:
-            return
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._process.wait(), _STOP_S)
-        if self._process.returncode is None:
-            kill(self._process)
-            await self._process.wait()
+        """Run one control process until it ends; cancelled, let it end in peace."""
+        process = ControlProcess(config, self._answer, self._on_decision, self._on_token)
+        try:
+            await process.start(sockets)
+            self.process = process
+            await process.ended.wait()
+            await process.kill()
+            log.error("control process ended; starting another", extra={"reason": process.how_it_ended()})
+        except OSError as error:
+            log.error("control process cannot be started", extra={"reason": str(error)})
+        finally:
+            self.process = None
+            await process.end()

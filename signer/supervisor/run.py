@@ -5,6 +5,7 @@ What it guarantees:
 - A reload that is invalid, or would lose a key that signed in the last hour, leaves the old process serving.
 - A freeze is on disk and confirmed by every signing process, or that process is killed, before it is acknowledged.
 - One writer of the audit log, whatever signing processes come and go.
+- Nothing that it does for block signatures or a freeze waits for the control process.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import os
 import signal
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import uvloop
 
@@ -26,20 +28,25 @@ from signer import __version__, config_file, selection
 from signer.antelope.keys import PublicKey
 from signer.errors import AdminError, ConfigError, FormatError
 from signer.logs import configure
-from signer.signing import server
+from signer.signing import audit, server
 from signer.signing.connection import Listener
 from signer.signing.freeze import FreezeMarkers
-from signer.supervisor import sockets
+from signer.supervisor import sockets, status
 from signer.supervisor.admin import AdminApp
+from signer.supervisor.answers import Answers
 from signer.supervisor.audit import AuditLog
 from signer.supervisor.control import ControlKeeper
 from signer.supervisor.generation import Generation
+from signer.supervisor.issued import Issued
+from signer.supervisor.status import View
 
 if TYPE_CHECKING:
     import socket
     from pathlib import Path
 
+    from signer.channel import Message
     from signer.config import Config
+    from signer.supervisor.worker import Worker
 
 log = logging.getLogger("signer.supervisor")
 
@@ -60,6 +67,15 @@ _CRASH_BACKOFF_S = 0.05
 _PING_S = 0.5
 _HUNG_S = 1.0
 _CRASH_BACKOFF_MAX_S = 2.0
+#: A probe is given this long, in s: as long as the key's own check at the start (signer.signing.keyring), and a bit.
+_PROBE_S = 6.0
+
+
+class Reloaded(NamedTuple):
+    """What a reload came to: the number of the generation, and why, by key (PUB_ form), some are quarantined."""
+
+    generation: int
+    quarantined: dict[str, str]
 
 
 class Supervisor:
@@ -78,13 +94,16 @@ class Supervisor:
         self._reloading = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._started = time.time()
-        self._signed: dict[str, tuple[int, float]] = {}
+        self.issued = Issued()
         self._failure = ""
         self._crashes = 0
         self._restarts = 0
         self._markers = FreezeMarkers(config.freeze_dir)
-        self._audit = AuditLog(config.state_dir / "audit" / "audit.jsonl")
-        self._control = ControlKeeper(self.status)
+        self._audit_path = config.state_dir / "audit" / "audit.jsonl"
+        self._audit = AuditLog(self._audit_path)
+        self._control = ControlKeeper(
+            Answers(self).answer, self._control_decision, partial(self._token_changed, None)
+        )
 
     # -- life ----------------------------------------------------------------------------------------
 
@@ -94,10 +113,10 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGTERM, self.stop, "SIGTERM")
         loop.add_signal_handler(signal.SIGINT, self.stop, "SIGINT")
         loop.add_signal_handler(signal.SIGHUP, self._reload_on_signal)
-        self._act("start", f"uid {os.geteuid()}", f"version {__version__}, configuration {self._path}")
+        self.act(audit.START, f"uid {os.geteuid()}", f"version {__version__}, configuration {self._path}")
         for mark in self._markers.list():
-            self._act(
-                "freeze",
+            self.act(
+                audit.FREEZE,
                 str(mark["by"]),
                 f"in force at start: {mark['scope']} {mark['name']}: {mark['reason']}",
             )
@@ -110,6 +129,7 @@ class Supervisor:
             if code == 0 and self._only != "signing":
                 self._control.start(self._config, self._control_sockets())
             if code == 0:
+                self._spawn(self.issued.learn(self._audit_path))
                 await self._stopping.wait()
         finally:
             log.info("stopping")
@@ -119,7 +139,7 @@ class Supervisor:
             await asyncio.gather(admin_task, return_exceptions=True)
             for sock in self._bound.values():
                 sockets.release(sock)
-            self._act("stop", f"uid {os.geteuid()}", None)
+            self.act(audit.STOP, f"uid {os.geteuid()}", None)
             await self._audit.close()
         return code
 
@@ -159,7 +179,8 @@ class Supervisor:
 
     async def _start_generation(self, config: Config) -> Generation:
         self._number += 1
-        generation = Generation(self._number, config, self._decision, self._token_changed)
+        changed = partial(self._token_changed, self._number)
+        generation = Generation(self._number, config, self._decision, changed)
         await generation.start(
             [self._bound[listener.address] for listener in selection.signing_listeners(config)]
         )
@@ -210,10 +231,11 @@ class Supervisor:
 
     async def _end(self) -> None:
         self._stopping.set()
-        await self._control.stop()
         generations = self._generations()
         self._current = None
-        await asyncio.gather(*(generation.drain(_DRAIN_S) for generation in generations))
+        await asyncio.gather(
+            self._control.stop(), *(generation.drain(_DRAIN_S) for generation in generations)
+        )
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -227,7 +249,7 @@ class Supervisor:
     # -- sockets -------------------------------------------------------------------------------------
 
     def _bind(self, config: Config) -> None:
-        for listener in config.listeners:
+        for listener in selection.served_listeners(config, self._only):
             if listener.address not in self._bound:
                 self._bound[listener.address] = sockets.bind(listener)
 
@@ -246,83 +268,115 @@ class Supervisor:
     # -- audit ---------------------------------------------------------------------------------------
 
     def _decision(self, entry: dict[str, Any]) -> None:
-        if entry["verdict"] == "signed":
-            count, _ = self._signed.get(entry["key"], (0, 0.0))
-            self._signed[entry["key"]] = (count + 1, entry["at"])
+        self.issued.add(entry)
         self._audit.decision(entry)
 
-    def _act(self, name: str, by: str, detail: str | None) -> None:
+    def _control_decision(self, entry: dict[str, Any]) -> None:
+        """Take a decision of the control process; a signature only if it is of one of its own keys."""
+        tokens = selection.control_tokens(self._config)
+        own = {str(key.public_key) for key in self._config.keys if key.token in tokens}
+        if entry["verdict"] == audit.Verdict.SIGNED and entry["key"] not in own:
+            log.error(
+                "decision of the control process on a key that is not its own", extra={"key": entry["key"]}
+            )
+            return
+        self._decision(entry)
+
+    def act(self, name: str, by: str, detail: str | None) -> None:
+        """Write an administrative act into the audit log."""
         self._audit.act(name, by, detail, datetime.now(UTC))
 
-    def _token_changed(self, generation: int, token: str, state: str, reason: str) -> None:
+    def _token_changed(self, generation: int | None, token: str, state: str, reason: str) -> None:
         level = logging.INFO if state == "logged-in" else logging.WARNING
-        fields = {"generation": generation, "token": token, "status": state, "reason": reason}
+        fields: dict[str, object] = {"token": token, "status": state, "reason": reason}
+        if generation is not None:
+            fields["generation"] = generation
         log.log(level, "token state", extra=fields)
         if state == "pin-refused":
-            self._act("pin-refused", "signer", f"token {token}: {reason}")
+            self.act(audit.PIN_REFUSED, "signer", f"token {token}: {reason}")
 
     # -- administration ------------------------------------------------------------------------------
 
     async def status(self) -> dict[str, Any]:
         """Return what `signer status` shows."""
         generation = self._current
-        inner = await generation.status() if generation else None
-        keys = self._key_states(inner)
+        views = await self._views()
+        inner = views["block"].said
+        keys = status.key_states(self._config, views)
         frozen = self._markers.list()
         for key in keys:
             reason = self._markers.frozen(key["node"] or "", key["public_key"])
             if reason is not None:
                 key.update(state="frozen", reason=reason)
-            key["signatures"], key["last_signature_at"] = self._signed.get(key["public_key"], (0, None))
-        usable = {key["node"] for key in keys if key["role"] == "block" and key["state"] == "active"}
+            last = self.issued.last(key["public_key"])
+            key["signatures"] = self.issued.count(key["public_key"])
+            key["last_signature_at"] = last.at if last else None
         listening = generation is not None and generation.listening.is_set()
+        serving = self._control.ready if self._only == "control" else listening
+        usable = {
+            key["node"]
+            for key in keys
+            if key["role"] == "block"
+            and key["state"] == "active"
+            and self._config.tokens[key["token"]].purpose == "block"
+        }
         ready = listening and inner is not None and set(self._config.nodes) <= usable
         return {
-            "state": "stopping" if self._stopping.is_set() else "serving" if listening else "starting",
+            "state": "stopping" if self._stopping.is_set() else "serving" if serving else "starting",
             "ready": ready,
+            "only": self._only,
             "pid": os.getpid(),
             "signing_pid": generation.pid if generation else None,
             "version": __version__,
             "started_at": self._started,
             "config": str(self._path),
-            "generation": generation.number if generation else 0,
-            "problems": self._problems(generation, keys, inner),
+            "generation": generation.number if generation else self._number,
+            "problems": self._problems(views, keys),
             "restarts": self._restarts,
             "frozen": frozen,
-            "tokens": self._token_states(generation, inner),
+            "tokens": status.token_states(self._config, views),
             "keys": keys,
             "counters": inner["counters"] if inner else {},
             "audit": self._audit.state(),
             "control": self._control.state(),
         }
 
-    def _token_states(self, generation: Generation | None, inner: dict[str, Any] | None) -> dict[str, Any]:
-        states: dict[str, Any] = {}
-        for name in self._config.tokens:
-            keeper = generation.keepers.get(name) if generation else None
-            if keeper is None:
-                states[name] = {"state": "closed", "reason": "opened by the control process", "lanes": []}
-                continue
-            known = {lane["id"]: lane["state"] for lane in (inner or {}).get("lanes", {}).get(name, [])}
-            lanes = [
-                {"id": lane.id, "pid": lane.pid, "state": known.get(lane.id, "starting")}
-                for lane in keeper.state.lanes.values()
-            ]
-            states[name] = {"state": keeper.state.state, "reason": keeper.state.reason, "lanes": lanes}
-        return states
-
-    def _problems(
-        self, generation: Generation | None, keys: list[dict[str, Any]], inner: dict[str, Any] | None
-    ) -> list[str]:
-        """Return one sentence for everything that a person should look at."""
-        found = [] if inner is not None else ["the signing process does not answer"]
-        if generation is not None:
-            found.extend(generation.problems())
-        found.extend(
-            f"key {key['label']} of node {key['node']} is {key['state']}: {key['reason']}"
-            for key in keys
-            if key["role"] == "block" and key["state"] in ("quarantined", "frozen")
+    async def _views(self) -> dict[str, View]:
+        """Return both processes, by the purpose of their tokens."""
+        control = self._control.process
+        said = await asyncio.gather(
+            _ask(self._current), _ask(control if control is not None and control.ready else None)
         )
+        return {
+            "block": View(self._current, said[0], "" if said[0] else self._no_signing()),
+            "control": View(control, said[1], "" if said[1] else self._no_control()),
+        }
+
+    def _no_signing(self) -> str:
+        """Return why the signing process is silent."""
+        if self._only == "control":
+            return "no signing process here: started with --only control"
+        return "the signing process does not answer"
+
+    def _no_control(self) -> str:
+        """Return why the control process is silent."""
+        if self._only == "signing":
+            return "no control process here: started with --only signing"
+        if not selection.control_listeners(self._config):
+            return "no control process here: the configuration has no listener of kind control"
+        return f"the control process {'does not answer' if self._control.ready else 'is being started'}"
+
+    def _problems(self, views: dict[str, View], keys: list[dict[str, Any]]) -> list[str]:
+        """Return one sentence for everything that a person should look at."""
+        found = []
+        inner = views["block"].said
+        if self._only != "control":
+            found = [] if inner is not None else [views["block"].silence]
+            found.extend(self._current.problems() if self._current else [])
+        if self._control.ready and views["control"].said is None:
+            found.append(views["control"].silence)
+        found.extend(self._control.problems())
+        found.extend(status.key_problems(keys))
         degraded = self._audit.state()["degraded"]
         if degraded:
             found.append(f"the audit log is not written: {degraded}")
@@ -335,29 +389,17 @@ class Supervisor:
             found.append(f"the signing process was replaced {self._restarts} times; the log says why")
         return found
 
-    def _key_states(self, inner: dict[str, Any] | None) -> list[dict[str, Any]]:
-        """Every configured key, in the order of the configuration."""
-        known = {key["public_key"]: key for key in inner["keys"]} if inner else {}
-        states = []
-        for key in self._config.keys:
-            name = str(key.public_key)
-            states.append(
-                known.get(name)
-                or {
-                    "public_key": name,
-                    "legacy_public_key": key.public_key.legacy,
-                    "curve": key.public_key.curve.value,
-                    "role": key.role,
-                    "node": key.node,
-                    "token": key.token,
-                    "label": key.label,
-                    "state": "unavailable",
-                    "reason": "the signing process does not answer"
-                    if key.token in selection.block_tokens(self._config)
-                    else "opened by the control process when it is needed",
-                }
-            )
-        return states
+    async def probe(self, key: str, by: str) -> tuple[bool, str]:
+        """Let the signing process prove that the block key `key` (PUB_ form) can sign now.
+
+        Returns:
+            whether it did, and if not, why.
+        """
+        generation = None if self._only == "control" else self._current
+        answer = await generation.probe(key, _PROBE_S) if generation else None
+        ok, reason = (answer["ok"], answer["reason"]) if answer else (False, self._no_signing())
+        self.act(audit.PROBE, by, f"{key}: {'signed and verified' if ok else reason}")
+        return ok, reason
 
     def frozen_name(self, scope: str, name: str) -> str:
         """Return the name under which `scope` is frozen.
@@ -400,10 +442,10 @@ class Supervisor:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(generation.pid, signal.SIGKILL)
         log.warning("frozen", extra={"status": scope, "key": name, "caller": by, "reason": reason})
-        self._act("freeze", by, f"{scope} {name}: {reason}")
+        self.act(audit.FREEZE, by, f"{scope} {name}: {reason}")
 
-    def unfreeze(self, scope: str, name: str, by: str) -> bool:
-        """End a freeze. Returns whether there was one.
+    def unfreeze(self, scope: str, name: str, by: str, reason: str) -> bool:
+        """End a freeze. Returns whether there was one. The reason may be empty.
 
         Raises:
             AdminError: the marker cannot be removed.
@@ -414,21 +456,26 @@ class Supervisor:
             raise AdminError(f"the freeze marker cannot be removed: {error.strerror}") from None
         if found:
             log.warning("unfrozen", extra={"status": scope, "key": name, "caller": by})
-            self._act("unfreeze", by, f"{scope} {name}")
+            self.act(audit.UNFREEZE, by, f"{scope} {name}{': ' if reason else ''}{reason}")
         return found
 
     def token_retry(self, token: str, by: str) -> None:
         """Let a refused PIN be tried again.
 
         Raises:
-            AdminError: there is no such token, or it is not opened here.
+            AdminError: there is no such token, or the process that opens it is not there.
         """
-        keeper = self._current.keepers.get(token) if self._current else None
+        if token not in self._config.tokens:
+            raise AdminError(f"there is no token {token!r}; tokens: {', '.join(self._config.tokens)}")
+        block = self._config.tokens[token].purpose == "block"
+        worker: Worker | None = self._current if block else self._control.process
+        keeper = worker.keepers.get(token) if worker else None
         if keeper is None:
-            known = ", ".join(selection.block_tokens(self._config))
-            raise AdminError(f"token {token!r} is not opened by the signing process; tokens: {known}")
+            raise AdminError(
+                f"token {token!r} is not open here: {self._no_signing() if block else self._no_control()}"
+            )
         keeper.retry()
-        self._act("token-retry", by, f"token {token}")
+        self.act(audit.TOKEN_RETRY, by, f"token {token}")
 
     def stop(self, by: str) -> None:
         """Stop after what was accepted is answered."""
@@ -442,11 +489,10 @@ class Supervisor:
 
         self._spawn(attempt())
 
-    async def reload(self, by: str) -> Generation:
+    async def reload(self, by: str) -> Reloaded:
         """Start a generation with the configuration on disk, hand over, and wait until the old one has ended.
 
-        Returns:
-            the new generation.
+        The control process is replaced too. With --only control there is nothing else to replace.
 
         Raises:
             ConfigError: the file is invalid. The old process serves on.
@@ -462,7 +508,7 @@ class Supervisor:
                 )
                 raise
 
-    async def _reload(self, by: str) -> Generation:
+    async def _reload(self, by: str) -> Reloaded:
         config = config_file.load(self._path)
         if config.state_dir != self._config.state_dir:
             raise ConfigError(f"{self._path}: state_dir: cannot change while the signer runs; restart it")
@@ -473,18 +519,24 @@ class Supervisor:
         bound = set(self._bound)
         try:
             self._bind(config)
-            replacement = await self._prepare(config)
+            replacement = None if self._only == "control" else await self._prepare(config)
         except BaseException:
             for address in set(self._bound) - bound:
                 sockets.release(self._bound.pop(address))
             raise
+        if replacement is None:
+            self._number += 1
+        number = self._number
         draining = self._hand_over(config, replacement)
-        self._act("reload", by, f"generation {replacement.number}")
-        log.info("reloaded", extra={"generation": replacement.number, "caller": by})
+        self.act(audit.RELOAD, by, f"generation {number}")
+        log.info("reloaded", extra={"generation": number, "caller": by})
         if draining is not None:
             # Whoever took a key out of the configuration may use it elsewhere once this returns.
             await asyncio.wait({draining})
-        return replacement
+        states = replacement.states if replacement is not None else {}
+        quarantined = [name for name, state in states.items() if state == "quarantined"]
+        reasons = replacement.reasons if replacement is not None else {}
+        return Reloaded(number, {name: reasons[name] for name in quarantined})
 
     async def _prepare(self, config: Config) -> Generation:
         """Return a generation that listens, or none at all."""
@@ -508,23 +560,25 @@ class Supervisor:
 
     async def _refuse_loss(self, replacement: Generation) -> None:
         """Refuse a generation that cannot use a key which signed in the last hour and works now."""
-        inner = await self._current.status() if self._current else None
+        inner = await _ask(self._current)
         works = {key["public_key"] for key in inner["keys"] if key["state"] == "active"} if inner else set()
-        since = time.time() - _RECENT_S
-        recent = {name for name, (_, at) in self._signed.items() if at > since} & works
+        with contextlib.suppress(AdminError):  # a log that cannot be read in time must not stop a reload
+            await self.issued.learned()
+        recent = self.issued.since(time.time() - _RECENT_S) & works
         lost = sorted(name for name in recent if replacement.states.get(name) != "active")
         if lost:
             why = "; ".join(f"{name}: {_why_lost(replacement, name)}" for name in lost)
             raise AdminError(f"the new configuration would lose a key that signed in the last hour: {why}")
 
-    def _hand_over(self, config: Config, replacement: Generation) -> asyncio.Task[None] | None:
+    def _hand_over(self, config: Config, replacement: Generation | None) -> asyncio.Task[None] | None:
         """Let `replacement` be the current generation. Returns the draining of the one before."""
         old, self._current, self._preparing = self._current, replacement, None
-        wanted = {listener.address for listener in config.listeners}
+        wanted = {listener.address for listener in selection.served_listeners(config, self._only)}
         for address in set(self._bound) - wanted:
             sockets.release(self._bound.pop(address))
         self._config = config
-        self._watch(replacement)
+        if replacement is not None:
+            self._watch(replacement)
         if self._only != "signing":
             self._control.start(config, self._control_sockets())
         if old is None:
@@ -535,6 +589,11 @@ class Supervisor:
     async def _drain(self, old: Generation) -> None:
         await old.drain(_DRAIN_S)
         self._draining.discard(old)
+
+
+async def _ask(worker: Worker | None) -> Message | None:
+    """Return what a process says of itself, None without one or without an answer."""
+    return await worker.status() if worker is not None else None
 
 
 def _why_lost(generation: Generation, name: str) -> str:
@@ -574,7 +633,16 @@ def run(path: Path, only: str | None = None) -> int:
 
     Args:
         path: the configuration file.
-        only: `signing`, `control` or None for both.
+        only: `signing`, `control` or None for both processes, which is the rule.
+
+            `signing` leaves the control process out: no control listener, no control token, no rotation.
+            `control` leaves the signing process out: no node or wallet listener, no block token; `ready` stays
+            false, because it speaks of block signatures alone.
+
+            Two units do not find each other. A state folder belongs to one supervisor, so each needs a
+            configuration of its own, with its own `state_dir` and admin socket, and writes an audit log of its
+            own. A freeze holds in the unit that it is given to. A control unit has nobody to ask for a probe or
+            for a signature on a block, and says so; so it cannot prove a rotation.
 
     Raises:
         ConfigError: the configuration cannot be used.
