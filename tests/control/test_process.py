@@ -90,7 +90,7 @@ async def control(folder: Path, *, peers: list[int] | None = None) -> AsyncItera
         if message["type"] == "ready":
             running.ready.set()
         elif message["type"] == "status" and running.answers:
-            running.channel.send({"type": "status", "id": message["id"], "status": STATUS})
+            running.channel.send({"type": "answer", "id": message["id"], "status": STATUS})
 
     running = Running(
         process, channels.Channel(ours, on_message, lambda: None), port, path, log, folder / "state"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 T = TypeVar("T")
 
@@ -46,3 +47,19 @@ def until(
         if time.monotonic() > deadline:
             raise NotInTimeError(f"not within {timeout_s:g} s: {what}\n{explain()}".rstrip())
         time.sleep(interval_s)
+
+
+async def until_here(probe: Callable[[], Awaitable[T | None]], what: str, *, timeout_s: float = 30.0) -> T:
+    """As `until`, for a probe in this event loop.
+
+    Raises:
+        NotInTimeError: the deadline passed.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        answer = await probe()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise NotInTimeError(f"not within {timeout_s:g} s: {what}")
+        await asyncio.sleep(_INTERVAL_S)

@@ -1,4 +1,4 @@
-"""A whole signer in a folder of its own: two SoftHSM tokens, a configuration, and its processes."""
+"""A whole signer in a folder of its own: SoftHSM tokens, a configuration, and its processes."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rig.wire import Reply
 
 NODES = ("primary", "standby")
+CONTROL = "control"
 #: ms. So long that a loaded machine makes no request late; the tests that want late ones say so.
 _TIMEOUT_MS = 5_000
 #: s. Against a hang.
@@ -37,7 +38,11 @@ _ADMIN_S = 30.0
 
 @dataclass(frozen=True)
 class KeyLine:
-    """A [[keys]] table. `label` of a block key is `r1-1`, `r1-2` or `k1-1`; each token has them all."""
+    """A [[keys]] table.
+
+    `label` of a block key is `r1-1`, `r1-2` or `k1-1`; each node's token has them all. The control token has
+    `rotation-r1`, `rotation-k1` and `audit-r1`.
+    """
 
     public_key: str
     store: str  # the name of its token
@@ -57,6 +62,7 @@ class TokenLine:
     home: Home
     lanes: int = 2
     shim: Shim | None = None
+    purpose: str = "block"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -73,7 +79,7 @@ class TokenLine:
 
 @dataclass(frozen=True)
 class Ring:
-    """Two provisioned tokens, to be copied for each test."""
+    """Two provisioned block tokens and a control token, to be copied for each test."""
 
     folder: Path
     keys: tuple[KeyLine, ...]
@@ -82,15 +88,29 @@ class Ring:
     def make(cls, folder: Path) -> Ring:
         """Make the tokens with our own commands."""
         keys = []
-        for token in NODES:
+        block = [("r1-1", "block"), ("r1-2", "block"), ("k1-1", "block"), ("probe-r1", "probe")]
+        control = [("rotation-r1", "rotation"), ("rotation-k1", "rotation"), ("audit-r1", "audit")]
+        for token, wanted in ((NODES[0], block), (NODES[1], block), (CONTROL, control)):
             (folder / token).mkdir()
             home = make_home(folder / token)
-            for label in ("r1-1", "r1-2", "k1-1", "probe-r1"):
-                made = home.generate(label, label.removeprefix("probe-")[:2])
+            for label, role in wanted:
+                made = home.generate(label, "k1" if "k1" in label else "r1")
                 curve = Curve.K1 if made["curve"] == "secp256k1" else Curve.R1
                 key = str(PublicKey(curve, bytes.fromhex(made["public_key_hex"])))
-                keys.append(KeyLine(key, token, label, "probe" if label.startswith("probe") else "block"))
+                keys.append(KeyLine(key, token, label, role))
         return cls(folder, tuple(keys))
+
+    def copy(self, token: str, folder: Path) -> Home:
+        """Copy a token into `folder`."""
+        shutil.copytree(self.folder / token, folder / token)
+        home = Home(folder / token)
+        text = home.configuration.read_text().replace(str(self.folder), str(folder))
+        home.configuration.write_text(text)
+        return home
+
+    def keys_of(self, *tokens: str) -> list[KeyLine]:
+        """Return the keys in some tokens."""
+        return [key for key in self.keys if key.store in tokens]
 
 
 @dataclass
@@ -109,20 +129,25 @@ class Site:
     timeout_ms: int = _TIMEOUT_MS
     listeners: list[str] = field(default_factory=list)
     tables: list[str] = field(default_factory=list)
+    only: str | None = "signing"
     program: Program | None = None
 
     @classmethod
     def copy_of(cls, ring: Ring) -> Site:
-        """Return a site with a copy of the ring's tokens."""
+        """Return a site with a copy of the ring's block tokens, and without a control process."""
         folder = Path(tempfile.mkdtemp(prefix="signer-"))
-        tokens = {}
-        for name in NODES:
-            shutil.copytree(ring.folder / name, folder / name)
-            home = Home(folder / name)
-            text = home.configuration.read_text().replace(str(ring.folder), str(folder))
-            home.configuration.write_text(text)
-            tokens[name] = TokenLine(home)
-        return cls(folder, list(ring.keys), tokens, {name: free_port() for name in NODES})
+        tokens = {name: TokenLine(ring.copy(name, folder)) for name in NODES}
+        return cls(folder, ring.keys_of(*NODES), tokens, {name: free_port() for name in NODES})
+
+    @classmethod
+    def whole_copy_of(cls, ring: Ring) -> Site:
+        """Return a site with a copy of all tokens, and with a control process."""
+        site = cls.copy_of(ring)
+        site.tokens[CONTROL] = TokenLine(ring.copy(CONTROL, site.folder), purpose="control")
+        site.keys += ring.keys_of(CONTROL)
+        site.listeners = ["[[listeners]]", 'kind = "control"', 'unix = "run/control/control.sock"']
+        site.only = None
+        return site
 
     # -- configuration -------------------------------------------------------------------------------
 
@@ -168,6 +193,7 @@ class Site:
                 f"lanes = {token.lanes}",
                 f"environment = {{ {environment} }}",
                 f"pin_file = {json.dumps(str(token.home.pin_file))}",
+                f'purpose = "{token.purpose}"',
             ]
         for name in self.nodes():
             lines += [f"[nodes.{name}]", 'chain = "local"', f"timeout_ms = {self.timeout_ms}"]
@@ -183,6 +209,7 @@ class Site:
             lines += ["[[keys]]", f'public_key = "{key.public_key}"', f'role = "{key.role}"']
             lines += [f'token = "{key.store}"', f'label = "{key.label}"']
             lines += [f'node = "{key.node}"'] if key.node else []
+            lines += ['chain = "local"'] if key.role == "rotation" else []
         return "\n".join([*lines, *self.tables, ""])
 
     def nodes(self) -> list[str]:
@@ -199,7 +226,10 @@ class Site:
         """Start the processes and do not wait."""
         self.write()
         self.program = Program(
-            [sys.executable, "-m", "signer.cli", "serve", "--config", self.config, "--only", "signing"],
+            [
+                *(sys.executable, "-m", "signer.cli", "serve", "--config", self.config),
+                *(("--only", self.only) if self.only else ()),
+            ],
             self.folder / "log",
             environment={"PATH": os.environ["PATH"]},
             folder=Path(__file__).parents[2],
@@ -214,7 +244,8 @@ class Site:
 
     @staticmethod
     def _starting(status: dict[str, Any]) -> bool:
-        return any(token["state"] == "starting" for token in status["tokens"].values()) or any(
+        states = [status["control"]["state"], *(token["state"] for token in status["tokens"].values())]
+        return "starting" in states or any(
             "has not been opened yet" in key["reason"]
             and status["tokens"][key["token"]]["state"] == "logged-in"
             for key in status["keys"]

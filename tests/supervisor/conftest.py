@@ -19,8 +19,17 @@ def ring(tmp_path_factory: pytest.TempPathFactory) -> Ring:
 
 @pytest.fixture
 def site(ring: Ring) -> Iterator[Site]:
-    """A signer that was not started."""
-    site = Site.copy_of(ring)
+    """A signer that was not started, without a control process."""
+    yield from _kept(Site.copy_of(ring))
+
+
+@pytest.fixture
+def whole(ring: Ring) -> Iterator[Site]:
+    """A signer that was not started, with a control process and its token."""
+    yield from _kept(Site.whole_copy_of(ring))
+
+
+def _kept(site: Site) -> Iterator[Site]:
     yield site
     if site.program is not None:
         print(*(line for line in site.log.splitlines() if '"error"' in line), sep="\n")  # noqa: T201 - if it failed

@@ -185,7 +185,11 @@ def test_a_token_that_is_away_at_the_start_serves_within_5_s_after_it_is_back(si
     pids = {process.name for process in site.processes()}
     tokens.rmdir()
     shutil.move(away, tokens)
-    site.wait(lambda status: status["ready"], "the token is back", timeout_s=5)
+    site.wait(
+        lambda status: {key["state"] for key in status["keys"]} == {"active"},
+        "the token is back",
+        timeout_s=5,
+    )
     all_others_sign(site)
     assert str(status["signing_pid"]) in pids & {process.name for process in site.processes()}
 
@@ -203,7 +207,11 @@ def test_a_token_that_goes_away_and_comes_back_meanwhile_serves_again(site: Site
     assert site.refusal("r1-1")[0] in ("signer_unavailable_exception", "signer_failed_exception")
     site.sign("r1-1", node="standby")
     shutil.move(away, tokens)
-    site.wait(lambda status: status["ready"], "the token is back", timeout_s=5)
+    site.wait(
+        lambda status: {key["state"] for key in status["keys"]} == {"active"},
+        "the token is back",
+        timeout_s=5,
+    )
     all_others_sign(site)
 
 
