@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 _READY_S: Final = 30.0
 #: The signer lets accepted requests finish for up to 10 s before it ends.
 _STOP_S: Final = 20.0
-#: States of a token that need no attention. The control token is opened by the control process alone.
-_WELL: Final = ("logged-in", "closed")
 _POLL_S: Final = 0.05
 #: What of the log a failure shows.
 _TAIL_LINES: Final = 20
@@ -174,7 +172,7 @@ def _why_not_ready(status: dict[str, Any] | None) -> str:
     away = [
         f"token {name} is {token.get('state')} {token.get('reason') or ''}".strip()
         for name, token in status.get("tokens", {}).items()
-        if token.get("state") not in _WELL
+        if token.get("purpose") == "block" and token.get("state") != "logged-in"
     ]
     return f": {'; '.join(away)}" if away else ""
 
