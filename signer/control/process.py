@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING
 
 from signer import channel as channels
 from signer import inheritance, questions, selection
-from signer.control import server
+from signer.control import server, sites
 from signer.control.app import create_app
 from signer.control.auth import DATABASE, TokenStore, TokenStoreError
+from signer.control.desk import ControlDesk
 from signer.control.keys import ControlKeys
 from signer.control.supervisor import Supervisor
 from signer.errors import JournalError
 from signer.rotation.journal import Journal
+from signer.rotation.rotations import Rotations
 from signer.signing.connection import Listener
 from signer.signing.freeze import FreezeMarkers
 from signer.signing.tokens import Tokens
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from signer.config import Config
 
 log = logging.getLogger("signer.control")
+
+#: How much this process yields to those that sign (nice(2)).
+_NICE = 10
 
 
 class ControlProcess:
@@ -59,7 +64,16 @@ class ControlProcess:
         markers = FreezeMarkers(config.freeze_dir)
         self.keys = ControlKeys(self._tokens.keys, markers, self.supervisor.decision)
         listeners = [Listener.of(each, config.limits) for each in selection.control_listeners(config)]
-        app = create_app(config, people, self.supervisor, journal)
+        places = sites.build(config, journal, ControlDesk(self.supervisor, self.keys))
+        self._rotations = Rotations(places, journal)
+        app = create_app(
+            config,
+            people,
+            self.supervisor,
+            journal,
+            rotation_service=self._rotations if places else None,
+            chains={name: place.client for name, place in places.items()},
+        )
         self._http = server.build(app, listeners, sockets)
 
     async def run(self) -> None:
@@ -71,7 +85,9 @@ class ControlProcess:
         sweeping = asyncio.create_task(self._tokens.sweep())
         gone = asyncio.create_task(self._gone.wait())
         self.supervisor.ready()
+        self._rotations.start()
         await asyncio.wait({serving, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await self._rotations.stop()
         self._http.should_exit = True
         await serving
         for task in (sweeping, gone):
@@ -98,6 +114,7 @@ def main() -> int:
     given = inheritance.receive("control")
     if given is None:
         return 0
+    os.nice(_NICE)  # people can wait: nodeos cannot
     config, sockets, sock = given
     try:
         people = TokenStore(config.state_dir / DATABASE)

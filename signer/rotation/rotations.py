@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
@@ -46,6 +47,7 @@ class Rotations:
         self._journal = journal
         self._runners: dict[int, Runner] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._expected: dict[str, float] = {}
         self._listeners: set[asyncio.Event] = set()
 
     # -- life ----------------------------------------------------------------------------------------------
@@ -99,7 +101,7 @@ class Rotations:
             JournalError: it cannot be written down.
         """
         site = self._site(request)
-        to_key = await self._target(site, request, key)
+        to_key, _ = await asyncio.gather(self._target(site, request, key), self._expect(site))
         approval = site.config.rotation.approval
         needs = approval == "always" or (approval == "promote" and request.kind is Kind.PROMOTE)
         if request.emergency:
@@ -149,7 +151,7 @@ class Rotations:
             site.holder(keys) if keys else None,
             tuple(preflight.check(facts)),
             await inspector.transaction_json(request, to_key),
-            await self.expected_s(site.name),
+            await self._expect(site),
         )
 
     def _site(self, request: Request) -> Site:
@@ -298,7 +300,9 @@ class Rotations:
         if site is None:
             raise _not_configured(chain)
         inspector = Inspector(site)
-        (seen, problem), findings = await asyncio.gather(chain_view(site), inspector.permission())
+        (seen, problem), findings, _ = await asyncio.gather(
+            chain_view(site), inspector.permission(), self._expect(site)
+        )
         live = [each for each in self._journal.live() if each.request.chain == chain]
         last = [each for each in self._journal.list(_RECENT) if each.request.chain == chain and not each.live]
         return ProducerView(
@@ -313,16 +317,16 @@ class Rotations:
             last[0] if last else None,
         )
 
-    async def expected_s(self, chain: str) -> float | None:
-        """Return how long a rotation takes on this chain from push to proof, in s; None if nobody knows."""
-        site = self._sites.get(chain)
-        if site is None:
-            return None
-        try:
+    def expected_s(self, chain: str) -> float | None:
+        """Return how long a rotation takes on this chain from push to proof, in s; None if nobody has looked yet."""
+        return self._expected.get(chain)
+
+    async def _expect(self, site: Site) -> float | None:
+        """Find out how long a rotation takes now."""
+        with contextlib.suppress(ChainError):
             info, schedules = await asyncio.gather(site.client.info(), site.client.schedules())
-        except ChainError:
-            return None
-        return expectation.seconds(info, schedules.active)
+            self._expected[site.name] = expectation.seconds(info, schedules.active)
+        return self._expected.get(site.name)
 
 
 async def _states(site: Site) -> dict[PublicKey, str]:
