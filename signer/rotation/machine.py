@@ -91,6 +91,7 @@ class Facts:
         active: our producer's keys in the active schedule; empty: it is not in it.
         pending: the same for the pending schedule.
         proposed: the same for the proposed schedule.
+        hidden: whether a schedule may be proposed without being shown (Savanna).
         proof: the first block of ours since `registered_head` whose signature we issued, for the expected node, with
             the key that should produce now.
         foreign: a block of ours since then that carries a signature which we did not issue: its number.
@@ -111,6 +112,7 @@ class Facts:
     active: frozenset[PublicKey] = frozenset()
     pending: frozenset[PublicKey] = frozenset()
     proposed: frozenset[PublicKey] = frozenset()
+    hidden: bool = False
     proof: VerifiedBlock | None = None
     foreign: int | None = None
     silent_slots: int = 0
@@ -389,12 +391,23 @@ def _observe_schedule(rotation: Rotation, facts: Facts) -> Change | None:
         text = f"block {proof.number} carries a signature that this signer issued with {rotation.to_key}"
         return _enter(rotation, State.VERIFIED, Event.VERIFIED, facts.now, text)
     elected = facts.active or facts.pending or facts.proposed
-    late = facts.head_number >= rotation.registered_head + ELECTION_BLOCKS and _dead(rotation, facts)
-    if not elected and late and facts.row_agreed:
+    if not elected and facts.row_agreed and _passed_over(rotation, facts):
         text = f"{rotation.producer} is in no schedule: it is not elected; the key is registered"
         rotation = replace(rotation, safe_to_stop=_other_node(rotation))
         return _enter(rotation, State.UNSCHEDULED, Event.UNSCHEDULED, facts.now, text)
     return None
+
+
+def _passed_over(rotation: Rotation, facts: Facts) -> bool:
+    """Whether a producer that is in no schedule now will not be in one because of this registration.
+
+    A producer whose row was active before has been in the elections all the time. One that was unregistered is in the
+    next one; and where a proposal is hidden, it may be in that.
+    """
+    wait = HIDDEN_BLOCKS if facts.hidden else 0
+    if not rotation.from_keys:
+        wait = ELECTION_BLOCKS
+    return _settled(rotation, facts) and facts.head_number >= rotation.registered_head + wait
 
 
 def _stage(rotation: Rotation, facts: Facts) -> State | None:

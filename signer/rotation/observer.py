@@ -87,6 +87,7 @@ class Observer:
             active=self._ours(schedules.active),
             pending=self._ours(schedules.pending),
             proposed=self._ours(schedules.proposed),
+            hidden=info.consensus is Consensus.SAVANNA,
             proof=proof,
             foreign=foreign,
             silent_slots=silent,
