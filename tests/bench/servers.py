@@ -79,8 +79,8 @@ def set_up(folder: Path) -> Setup:
     folder.mkdir(mode=0o700)
     layout = Layout.of(folder)
     port = three_free_ports()
-    made = ring.provision(layout)
-    layout.config.write_text(config_text(layout, made, SOFTHSM, port))
+    made = ring.provision(layout, ring.RING)
+    layout.config.write_text(config_text(layout, made, SOFTHSM, port, None))
     keys: dict[Curve, str] = {}
     tokens: dict[Curve, TokenKey] = {}
     curves: tuple[Curve, Curve] = ("k1", "r1")
