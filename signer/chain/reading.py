@@ -7,6 +7,7 @@ Fields that nothing here needs are not looked at. The forms are those of Leap 3.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from signer.antelope.keys import PublicKey
@@ -408,10 +409,21 @@ def pushed(answer: Answer) -> Pushed:
 
 
 def _trace_error(answer: Answer) -> Error:
-    stack = [each.get("format") for each in answer.field("stack").items()]
-    texts = [each.text() for each in stack if each is not None]
+    """The exception in a trace: its log lines have the values beside the text."""
+    texts = []
+    for line in answer.field("stack").items():
+        text, values = line.get("format"), line.get("data")
+        if text is not None:
+            texts.append(_filled(text.text(), values.value if values is not None else {}))
     message = "; ".join(filter(None, texts)) or answer.field("message").text()
     return Error(answer.field("code").signed(), answer.field("name").text(), _printable(message))
+
+
+def _filled(text: str, values: object) -> str:
+    """A log text of fc, with `${name}` for values (L:libraries/libfc/src/variant.cpp, format_string)."""
+    for name, value in values.items() if isinstance(values, dict) else ():
+        text = text.replace(f"${{{name}}}", value if isinstance(value, str) else json.dumps(value))
+    return text
 
 
 def error(answer: Answer) -> Error:
@@ -431,7 +443,7 @@ def _printable(text: str) -> str:
 def status(answer: Answer, api: str) -> TransactionStatus:
     """get_transaction_status."""
     state = answer.field("state")
-    if state.value not in TransactionState.__members__:
+    if state.text() not in TransactionState.__members__:
         state.fail("a state of a transaction")
     in_block = answer.get("block_id") is not None
     return TransactionStatus(
