@@ -170,7 +170,9 @@ def _follow(client: ControlClient, rotation_id: int, arguments: argparse.Namespa
         if wait:
             rotation = watcher.until(lambda seen: not seen["live"], arguments.timeout)
         else:
-            rotation = watcher.until(lambda seen: seen["state"] not in _FIRST, _FIRST_S)
+            rotation = watcher.until(
+                lambda seen: seen["state"] not in _FIRST, min(_FIRST_S, arguments.timeout or _FIRST_S)
+            )
     except WatchTimeoutError as error:
         if wait or error.rotation is None:
             return rotations.report_timeout(arguments, rotation_id, error.rotation)
