@@ -407,7 +407,8 @@ def _passed_over(rotation: Rotation, facts: Facts) -> bool:
     wait = HIDDEN_BLOCKS if facts.hidden else 0
     if not rotation.from_keys:
         wait = ELECTION_BLOCKS
-    return _settled(rotation, facts) and facts.head_number >= rotation.registered_head + wait
+    irreversible = facts.irreversible_number >= rotation.registered_head
+    return irreversible and facts.head_number >= rotation.registered_head + wait
 
 
 def _stage(rotation: Rotation, facts: Facts) -> State | None:
