@@ -150,8 +150,8 @@ class Observer:
     async def _issued(self, signature: str) -> tuple[PublicKey, str] | None:
         """Return with which key and for which node we issued `signature`; None if we did not, or not yet."""
         if self._keys.get(signature) is None and not self._old_news(signature):
-            self._first_seen.setdefault(signature, self._monotonic())
             self._keys[signature] = await self._desk.issued(signature)
+            self._first_seen.setdefault(signature, self._monotonic())
         return self._keys[signature]
 
     def _old_news(self, signature: str) -> bool:
