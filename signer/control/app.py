@@ -105,7 +105,7 @@ async def whoami(asking: Anybody) -> WhoAmI:
 @router.get("/status", dependencies=[Depends(require(Scope.VIEW))])
 async def status(services: Given) -> dict[str, Any]:
     """Return the signer's status, as the admin socket gives it."""
-    return await services.status()
+    return await services.supervisor.status()
 
 
 @router.get("/openapi.json", dependencies=[Depends(person)], include_in_schema=False)

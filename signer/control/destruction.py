@@ -44,7 +44,9 @@ async def destroy(key: str, person: Admin, services: Given) -> Released:
             errors=[{"at": ["path", "key"], "kind": "form"}],
         ) from None
     config = services.config
-    uses = {name: services.journal.uses(name).get(public_key) for name in config.chains}
+    uses = [services.journal.uses(name).get(public_key) for name in config.chains]
+    signed = await services.supervisor.last_issued(public_key)
+    moments = [use.last_at for use in uses if use is not None] + ([] if signed is None else [signed.at])
     found = await asyncio.gather(*(_holders(services, name) for name in config.chains))
     reason = ring.may_destroy(
         public_key,
@@ -52,7 +54,7 @@ async def destroy(key: str, person: Admin, services: Given) -> Released:
         chains=[each for each in found if each is not None],
         live=services.journal.live(),
         evidence=services.journal.evidence(),
-        last_used_at=max((use.last_at for use in uses.values() if use is not None), default=None),
+        last_used_at=max(moments, default=None),
         now=services.clock(),
     )
     if reason is not None:

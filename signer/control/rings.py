@@ -74,7 +74,7 @@ async def list_rings(_: Viewer, services: Given) -> RingList:
 
 async def key_states(services: Services) -> Mapping[PublicKey, str]:
     """Return the state of every key, as the signing process has it."""
-    status = await services.status()
+    status = await services.supervisor.status()
     return {
         PublicKey.parse(each["public_key"]): str(each["state"])
         for each in status.get("keys") or ()

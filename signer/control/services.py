@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from fastapi import Depends, Request
 
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from signer.rotation.ring import KeyUse
     from signer.rotation.rotation import Request as RotationRequest
     from signer.rotation.rotation import Rotation
-
-#: The supervisor answers within ms; longer than this and it is not there.
-STATUS_TIMEOUT_S: Final = 2.0
 
 
 class RotationService(Protocol):
@@ -109,11 +106,25 @@ class ChainReader(Protocol):
         """Return the authorities that keys take part in, None where no API node can tell."""
 
 
+class Signature(Protocol):
+    """A signature that this signer gave."""
+
+    @property
+    def at(self) -> datetime:
+        """When (UTC)."""
+
+
 class Supervisor(Protocol):
-    """The process above this one, which keeps the audit log and the freeze markers."""
+    """The process above this one, which keeps the audit log and the freeze markers.
+
+    Each method may raise AdminError: it gave no answer in time; and of that AdminRefusedError: it says no.
+    """
 
     async def status(self) -> dict[str, Any]:
         """Return the signer's status."""
+
+    async def last_issued(self, key: PublicKey) -> Signature | None:
+        """Return the last signature of a key, None if none is known."""
 
     async def act(self, name: str, by: str, detail: str) -> None:
         """Write an administrative act of the person `by` into the audit log."""
@@ -163,23 +174,6 @@ class Services:
                 errors=[{"at": ["chains"], "kind": "missing"}],
             )
         return self.rotations
-
-    async def status(self) -> dict[str, Any]:
-        """Return the signer's status.
-
-        Raises:
-            ProblemError: 503, the supervisor does not answer.
-        """
-        try:
-            async with asyncio.timeout(STATUS_TIMEOUT_S):
-                return await self.supervisor.status()
-        except TimeoutError:
-            raise ProblemError(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                "supervisor",
-                "The signer's supervisor does not answer; signing does not depend on it.",
-                {"retry-after": "1"},
-            ) from None
 
 
 async def _of(request: Request) -> Services:

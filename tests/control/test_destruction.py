@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from rig.keypair import DEVELOPMENT
 from signer.antelope.keys import PublicKey
 from signer.antelope.name import parse_name
 from signer.chain.values import Schedule, ScheduledProducer
+from signer.control.supervisor import Issued
 from signer.rotation.evidence import Evidence, EvidenceKind
 
 if TYPE_CHECKING:
@@ -55,6 +57,14 @@ def test_a_key_that_something_needs_stays(unlisted: Site) -> None:
     is_problem(answer, 409, "in-use")
     assert "a schedule of eos names it" in answer.json()["detail"]
     assert unlisted.supervisor.acts == []
+
+
+def test_its_last_block_has_to_be_irreversible(unlisted: Site) -> None:
+    """By the signer's own record of what it signed."""
+    unlisted.supervisor.signed = Issued("SIG_K1_x", OLD, "a", datetime.now(UTC))
+    answer = destroy(unlisted, OLD)
+    is_problem(answer, 409, "in-use")
+    assert "may not be irreversible yet" in answer.json()["detail"]
 
 
 def test_what_nobody_can_say_is_a_reason(unlisted: Site) -> None:

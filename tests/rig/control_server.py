@@ -54,9 +54,11 @@ class ControlSite:
 
     Attributes:
         folder: signer.toml, control.token and control.sock are in it.
+        config: what is in signer.toml.
     """
 
     folder: Path
+    config: str
     tokens: TokenStore
     journal: Journal
     rotations: ScriptedRotations
@@ -116,7 +118,14 @@ def control_site(folder: Path, config: str) -> Iterator[ControlSite]:
     tokens = TokenStore(database)
     journal = Journal(database)
     site = ControlSite(
-        folder, tokens, journal, ScriptedRotations(clock), FakeSupervisor({"keys": []}), FakeChain(), clock
+        folder,
+        config,
+        tokens,
+        journal,
+        ScriptedRotations(clock),
+        FakeSupervisor({"keys": []}),
+        FakeChain(),
+        clock,
     )
     site.token("alice").rename(folder / "control.token")
     site.start()

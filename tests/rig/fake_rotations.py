@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rig.control_site import Clock
     from signer.antelope.name import Name
     from signer.chain.values import Authorized, Permission, ProducerRow
+    from signer.control.supervisor import Issued
     from signer.rotation.finding import Finding
     from signer.rotation.rotation import Request
 
@@ -40,10 +41,15 @@ class FakeSupervisor:
     answer: dict[str, Any]
     acts: list[tuple[str, str, str]] = field(default_factory=list)
     freezes: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+    signed: Issued | None = None
 
     async def status(self) -> dict[str, Any]:
         """Return the signer's status."""
         return self.answer
+
+    async def last_issued(self, _: PublicKey) -> Issued | None:
+        """Return the last signature of a key."""
+        return self.signed
 
     async def act(self, name: str, by: str, detail: str) -> None:
         """Keep an act."""
