@@ -106,9 +106,9 @@ class ApiNode:
         return max(0.0, self._retry_at - self._monotonic())
 
     def is_due(self, max_age_s: float) -> bool:
-        """Whether it is time for another `look`, when what is known may be `max_age_s` old."""
+        """Whether it is time for another `look`, when what is known has to be less than `max_age_s` old."""
         if self.info is not None and self.status is ApiStatus.HEALTHY:
-            return self._monotonic() - self.info.received_s > max_age_s
+            return self._monotonic() - self.info.received_s >= max_age_s
         return self.retry_in_s == 0.0
 
     # -- health ----------------------------------------------------------------------------------------------

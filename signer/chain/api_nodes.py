@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from signer.chain.api_node import not_served
 from signer.chain.values import ApiState, ApiStatus
@@ -33,6 +33,18 @@ MAX_LAG_SLOTS: Final = 12
 _SLOT: Final = timedelta(milliseconds=500)
 
 
+class _Look(NamedTuple):
+    """A question to a node how it is, under way.
+
+    Attributes:
+        task: it.
+        grace_until: nobody who has another node waits for it longer (the event loop's time, s).
+    """
+
+    task: asyncio.Task[None]
+    grace_until: float
+
+
 class ApiNodes:
     """All API nodes of a chain.
 
@@ -51,7 +63,7 @@ class ApiNodes:
             raise ChainError(f"the chain {chain} has no API node")
         if len({node.url for node in self._nodes}) < len(self._nodes):
             raise ChainError(f"the chain {chain} has the same API node twice")
-        self._looks: dict[ApiNode, asyncio.Task[None]] = {}
+        self._looks: dict[ApiNode, _Look] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._reported = dict.fromkeys(self._nodes, ApiStatus.UNKNOWN)
 
@@ -125,7 +137,7 @@ class ApiNodes:
                 log.log(level, "api node state", extra=fields)
 
     async def look(self, max_age_s: float = _FRESH_S) -> None:
-        """Have every API node's word on how it is, at most `max_age_s` old, of those that give one."""
+        """Have every API node's word on how it is, less than `max_age_s` old, of those that give one."""
         due = [node for node in self._nodes if node.is_due(max_age_s)]
         if not due and self._healthy():
             return
@@ -135,18 +147,22 @@ class ApiNodes:
             await self._look_at([node for node in self._nodes if node not in due])
 
     async def _look_at(self, nodes: Sequence[ApiNode]) -> None:
+        clock = asyncio.get_running_loop().time
         for node in nodes:
             if node not in self._looks:
-                self._looks[node] = self.spawn(self._look_once(node))
-        while self._looks:
+                self._looks[node] = _Look(self.spawn(self._look_once(node)), clock() + _GRACE_S)
+        while True:
             answered = any(node not in self._looks for node in self._healthy())
-            done, _ = await asyncio.wait(
-                self._looks.values(),
-                timeout=_GRACE_S if answered else None,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            if not done:
-                return  # they go on, and count when they are there
+            # Those that take longer go on, and count when they are there.
+            left = {
+                look.task: look.grace_until - clock()
+                for look in self._looks.values()
+                if not answered or look.grace_until > clock()
+            }
+            if not left:
+                return
+            timeout = min(left.values()) if answered else None
+            await asyncio.wait(left, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
 
     async def _look_once(self, node: ApiNode) -> None:
         try:

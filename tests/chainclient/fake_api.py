@@ -29,15 +29,22 @@ def recorded(name: str) -> Any:  # noqa: ANN401 - JSON
     return json.loads((ANSWERS / f"{name}.json").read_text())["answer"]
 
 
-def replay(name: str) -> Reply:
+def replay(name: str) -> tuple[int, bytes]:
     """A recorded answer, as a reply."""
     found = json.loads((ANSWERS / f"{name}.json").read_text())
     return found["status"], json.dumps(found["answer"]).encode()
 
 
-def says(answer: object, status: int = 200) -> Reply:
+def says(answer: object, status: int = 200) -> tuple[int, bytes]:
     """A reply with JSON."""
     return status, json.dumps(answer).encode()
+
+
+async def send(writer: asyncio.StreamWriter, reply: tuple[int, bytes]) -> None:
+    """Write a whole answer."""
+    status, content = reply
+    writer.write(f"HTTP/1.1 {status} Any\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content)
+    await writer.drain()
 
 
 async def hang(_writer: asyncio.StreamWriter) -> None:
@@ -110,7 +117,7 @@ class FakeApi:
         """How often it was asked `call`."""
         return self.calls.count(call)
 
-    def _info(self) -> Reply:
+    def _info(self) -> tuple[int, bytes]:
         head, last = self.head, self.head - self.behind
         time = self.head_time.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
         last_time = (NOON + timedelta(seconds=last / 2)).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
@@ -127,7 +134,7 @@ class FakeApi:
             }
         )
 
-    def _block(self, number: int) -> Reply:
+    def _block(self, number: int) -> tuple[int, bytes]:
         numbered = {"id": block_id(number), "block_num": number, "schedule_version": self.schedule_version}
         return says(recorded("block-info") | numbered)
 
@@ -159,10 +166,6 @@ class FakeApi:
         elif reply is None:
             reply = replay("endpoint-absent")
         if isinstance(reply, tuple):
-            status, content = reply
-            writer.write(
-                f"HTTP/1.1 {status} Any\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content
-            )
-            await writer.drain()
+            await send(writer, reply)
         else:
             await reply(writer)

@@ -10,7 +10,18 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from chainclient.fake_api import CHAIN_ID, NOON, OTHER_ID, FakeApi, block_id, hang, recorded, replay, says
+from chainclient.fake_api import (
+    CHAIN_ID,
+    NOON,
+    OTHER_ID,
+    FakeApi,
+    block_id,
+    hang,
+    recorded,
+    replay,
+    says,
+    send,
+)
 
 from signer.antelope.keys import PublicKey
 from signer.antelope.name import Name
@@ -25,6 +36,8 @@ if TYPE_CHECKING:
     from chainclient.fake_api import Reply
 
 ALICE = Name("alice")
+#: No scene takes this long, s.
+_HANG_S = 20.0
 #: Long against an answer on this machine, short against a person's patience.
 TIMEOUT_S = 0.4
 BODY = {"signatures": [], "compression": "none", "packed_context_free_data": "", "packed_trx": "00"}
@@ -38,6 +51,7 @@ class Clock:
         self.now = 1000.0
 
     def __call__(self) -> float:
+        """Return what time it is."""
         return self.now
 
 
@@ -56,7 +70,7 @@ def scene(play: Callable[..., Coroutine[Any, Any, None]], count: int) -> None:
         async with contextlib.AsyncExitStack() as stack:
             await play(*[await stack.enter_async_context(FakeApi()) for _ in range(count)])
 
-    asyncio.run(run())
+    asyncio.run(asyncio.wait_for(run(), _HANG_S))
 
 
 def statuses(chain: ChainClient) -> list[ApiStatus]:
@@ -233,16 +247,21 @@ def test_a_node_that_lags_is_asked_last() -> None:
     scene(play, 2)
 
 
-def test_a_node_that_hangs_delays_nobody_for_long() -> None:
+def test_a_node_that_hangs_delays_only_the_first_question_and_that_not_for_long() -> None:
     async def play(first: FakeApi, second: FakeApi) -> None:
         first.replies["get_info"] = hang
         async with client(first, second, timeout_s=5.0) as chain:
             started = time.monotonic()
-
             assert (await chain.info()).api == second.url
-            assert (await chain.block(7)).number == 7
+            one = time.monotonic() - started
+            for _ in range(20):
+                assert (await chain.info()).api == second.url
+                assert (await chain.block(7)).number == 7
+            others = time.monotonic() - started - one
 
-            assert time.monotonic() - started < 2.0
+            assert 0.2 < one < 2.0  # it is given some time
+            assert others < 2.0  # 20 times that would be 6 s
+            assert first.count("get_info") == 1
 
     scene(play, 2)
 
@@ -251,7 +270,7 @@ def test_a_node_that_is_silent_beyond_the_timeout_is_unreachable() -> None:
     async def play(api: FakeApi) -> None:
         api.replies["get_info"] = hang
         async with client(api) as chain:
-            with pytest.raises(ChainUnreachableError, match="no answer to get_info within 0.4 s"):
+            with pytest.raises(ChainUnreachableError, match=r"no answer to get_info within 0\.4 s"):
                 await chain.info()
 
     scene(play, 1)
@@ -268,7 +287,7 @@ def test_a_node_that_drips_has_one_deadline() -> None:
     async def play(api: FakeApi) -> None:
         api.replies["get_info"] = drip
         async with client(api) as chain:
-            with pytest.raises(ChainUnreachableError, match="within 0.4 s"):
+            with pytest.raises(ChainUnreachableError, match=r"within 0\.4 s"):
                 await chain.info()
 
     scene(play, 1)
@@ -358,20 +377,14 @@ def test_a_node_that_talks_nonsense_about_itself_is_not_believed(nonsense: str) 
     async def play(first: FakeApi, second: FakeApi) -> None:
         first.replies["get_info"] = NONSENSE[nonsense]
         async with client(first, second, timeout_s=5.0) as chain:
-            await chain.info()
             # The huge one is still being read when the other has answered.
-            await asyncio.wait_for(settled(chain), 10)
+            while chain.health()[0].status is ApiStatus.UNKNOWN:
+                assert (await chain.info()).api == second.url
 
             assert chain.health()[0].status in (ApiStatus.FAULTY, ApiStatus.UNREACHABLE)
             assert chain.health()[0].reason.startswith(("get_info: ", "no answer to get_info"))
 
     scene(play, 2)
-
-
-async def settled(chain: ChainClient) -> None:
-    """Wait until every node was looked at."""
-    while ApiStatus.UNKNOWN in statuses(chain):
-        await asyncio.sleep(0.01)
 
 
 def test_an_odd_answer_is_made_good_by_another_node() -> None:
@@ -408,7 +421,7 @@ def test_a_redirect_is_not_followed() -> None:
         first.replies["get_info"] = redirect
         async with client(first) as chain:
             with pytest.raises(
-                ChainAnswerError, match="a redirect .HTTP 307.; give the address itself"
+                ChainAnswerError, match=r"a redirect \(HTTP 307\); give the address itself"
             ) as caught:
                 await chain.info()
             assert "secret" not in str(caught.value)
@@ -467,19 +480,18 @@ def test_an_account_lookup_that_failed_is_not_an_account_that_is_missing() -> No
 def test_features_come_in_pages() -> None:
     async def play(api: FakeApi) -> None:
         whole = recorded("features")["activated_protocol_features"]
-        api.replies["get_activated_protocol_features"] = says(
-            {"activated_protocol_features": whole[:2], "more": 2}
-        )
-        async with client(api) as chain:
-            asking = asyncio.create_task(chain.features())
-            while {"limit": 1000, "lower_bound": 2} not in api.bodies:
-                await api.asked.wait()
-                api.asked.clear()
-                api.replies["get_activated_protocol_features"] = says(
-                    {"activated_protocol_features": whole[2:]}
-                )
 
-            assert [feature.digest for feature in await asking] == [each["feature_digest"] for each in whole]
+        async def pages(writer: asyncio.StreamWriter) -> None:
+            first = api.bodies[-1].get("lower_bound", 0)
+            page = {"activated_protocol_features": whole[first : first + 2]}
+            await send(writer, says(page | ({"more": first + 2} if first + 2 < len(whole) else {})))
+
+        api.replies["get_activated_protocol_features"] = pages
+        async with client(api) as chain:
+            assert [each.digest for each in await chain.features()] == [
+                each["feature_digest"] for each in whole
+            ]
+            assert api.bodies[-1] == {"limit": 1000, "lower_bound": len(whole) - 1}
 
     scene(play, 1)
 
@@ -507,8 +519,7 @@ def test_finalizer_keys_are_those_of_both_tables() -> None:
     async def play(api: FakeApi) -> None:
         async def rows(writer: asyncio.StreamWriter) -> None:
             table = api.bodies[-1]["table"]
-            status, content = replay({"finkeys": "spring-finkeys", "finalizers": "spring-finalizer"}[table])
-            writer.write(f"HTTP/1.1 {status} OK\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content)
+            await send(writer, replay({"finkeys": "spring-finkeys", "finalizers": "spring-finalizer"}[table]))
 
         api.replies["get_table_rows"] = rows
         async with client(api) as chain:
@@ -711,8 +722,7 @@ def test_a_trace_of_failure_is_no_success() -> None:
     """With return_failure_trace nodeos answers 202: compute_transaction of newer versions asks for it."""
 
     async def play(api: FakeApi) -> None:
-        trace = (202, replay("failure-trace")[1])  # type: ignore[index] - a recorded answer is a pair
-        api.replies["send_transaction2"] = api.replies["compute_transaction"] = trace
+        api.replies["send_transaction2"] = api.replies["compute_transaction"] = replay("failure-trace")
         async with client(api) as chain:
             with pytest.raises(ChainRefusedError, match="transaction declares authority") as caught:
                 await chain.push(BODY)
@@ -800,17 +810,13 @@ def test_changes_of_health_are_logged_once(caplog: pytest.LogCaptureFixture) -> 
     scene(play, 2)
 
     first, second = urls
-    assert sorted(events[:-2]) == sorted(
-        [
-            *([("INFO", "api node state", "local", first, "healthy")] if len(events) == 5 else []),
-            ("WARNING", "api node state", "local", first, "lagging"),
-            ("INFO", "api node state", "local", second, "healthy"),
-        ]
-    )
-    assert events[-2:] == [
-        ("INFO", "api node state", "local", first, "healthy"),
-        ("WARNING", "api node state", "local", second, "wrong-chain"),
+    # Which of the two answers first is open: the one that lags may be well for a moment.
+    well = ("INFO", "api node state", "local", first, "healthy")
+    assert sorted(event for event in events[:-2] if event != well) == [
+        ("INFO", "api node state", "local", second, "healthy"),
+        ("WARNING", "api node state", "local", first, "lagging"),
     ]
+    assert events[-2:] == [well, ("WARNING", "api node state", "local", second, "wrong-chain")]
 
 
 def test_the_default_clock_is_the_local_one() -> None:
