@@ -141,6 +141,8 @@ class Nodeos(Program):
             *(f"signature-provider = {provider}" for provider in providers),
             *(f"p2p-peer-address = {peer}" for peer in peers),
             *(["enable-stale-production = true"] if producers and not peers else []),
+            # By default a node that does not produce has three, with limits that do not fit _SETTINGS.
+            *([] if producers else ["read-only-threads = 0"]),
             *lines,
         ]
         (folder / "config.ini").write_text(_SETTINGS + "\n".join(settings) + "\n")

@@ -221,9 +221,14 @@ class RotatingSigner:
         owner = self.trial.folder.stat()
         user = [f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--clear-groups"]
         self._program = Program(
-            [*(["setpriv", *user, "--"] if os.geteuid() == 0 else []), *self.command("serve")],
+            [
+                *(["setpriv", *user, "--"] if os.geteuid() == 0 else []),
+                # Behind setpriv: what a library makes as root, the signer's user could not use.
+                *("env", *(f"{name}={value}" for name, value in environment.items())),
+                *self.command("serve"),
+            ],
             self.trial.folder / "signer.log",
-            environment={"PATH": os.environ["PATH"], **environment},
+            environment={"PATH": os.environ["PATH"]},
             folder=self.trial.folder,
             death_signal=signal.SIGTERM,
         )
