@@ -10,13 +10,8 @@ from rig.cleos import Action
 if TYPE_CHECKING:
     from rig.chain import Chain
 
-#: Settings of an API node that answers everything (the first two are off by default). A node without producers has
-#: threads for read-only transactions, whose window does not go with the rig's max-transaction-time.
-QUERIES = (
-    "enable-account-queries = true",
-    "transaction-finality-status-max-storage-size-gb = 1",
-    "read-only-threads = 0",
-)
+#: Settings of an API node that answers everything: both are off by default.
+QUERIES = ("enable-account-queries = true", "transaction-finality-status-max-storage-size-gb = 1")
 
 
 def act(name: str, actor: str, **data: object) -> Action:

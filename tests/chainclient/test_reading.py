@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,24 @@ if TYPE_CHECKING:
 ALICE = Name("alice")
 BPA = Name("bpa")
 
+
+def _abi_form() -> Any:  # noqa: ANN401 - JSON
+    """A schedule whose authorities are in the form of the ABI."""
+    text = json.dumps(recorded("schedules-pending"))
+    return json.loads(text.replace('"authority": [0,', '"authority": ["block_signing_authority_v0",'))
+
+
+def _key_form() -> Any:  # noqa: ANN401 - JSON
+    """A schedule as before WTMSIG_BLOCK_SIGNATURES; there, nothing proposed is a schedule of nobody."""
+    answer = recorded("schedules-pending")
+    for producer in [*answer["active"]["producers"], *answer["pending"]["producers"]]:
+        producer["block_signing_key"] = producer.pop("authority")[1]["keys"][0]["key"]
+    return answer | {"proposed": {"version": 0, "producers": []}}
+
+
+#: The same schedules as they were written before.
+_IN_OLD_FORM = {"schedules-abi": _abi_form, "schedules-key": _key_form}
+
 #: Every reader, with each recorded answer that it is for.
 READERS: list[tuple[str, Callable[[Answer], object]]] = [
     ("info", reading.info),
@@ -40,7 +59,7 @@ READERS: list[tuple[str, Callable[[Answer], object]]] = [
         (name, reading.schedules)
         for name in (
             *("schedules", "schedules-pending", "schedules-proposed"),
-            *("spring-schedules", "old-schedules-abi", "old-schedules-key"),
+            *("schedules-abi", "schedules-key"),
         )
     ),
     ("account", reading.account),
@@ -113,7 +132,7 @@ def damaged(whole: object) -> Iterator[object]:
 def test_a_damaged_answer_is_read_or_refused_with_a_format_error(
     name: str, read: Callable[[Answer], object]
 ) -> None:
-    whole = recorded(name)
+    whole = _IN_OLD_FORM[name]() if name in _IN_OLD_FORM else recorded(name)
     if name in ("authorizers", "features"):
         # Many equal entries: three tell as much.
         field = "accounts" if name == "authorizers" else "activated_protocol_features"
@@ -274,16 +293,23 @@ def test_a_key_with_a_wrong_checksum_is_refused() -> None:
         reading.producer(Answer(answer), ALICE)
 
 
-@pytest.mark.parametrize(
-    "name", ["schedules-pending", "spring-schedules", "old-schedules-abi", "old-schedules-key"]
-)
-def test_schedules_in_every_form_are_the_same(name: str) -> None:
-    schedules = reading.schedules(Answer(recorded(name)))
+@pytest.mark.parametrize("form", ["schedules-abi", "schedules-key"])
+def test_schedules_in_older_forms_are_the_same(form: str) -> None:
+    schedules = reading.schedules(Answer(_IN_OLD_FORM[form]()))
 
     assert schedules == reading.schedules(Answer(recorded("schedules-pending")))
+
+
+def test_a_pending_schedule_is_read() -> None:
+    answer = recorded("schedules-pending")
+
+    schedules = reading.schedules(Answer(answer))
+
     assert schedules.active.producers[0].name == "eosio"
     assert schedules.pending is not None
     assert (schedules.pending.version, schedules.pending.producers[0].name) == (1, "bpa")
+    key = answer["pending"]["producers"][0]["authority"][1]["keys"][0]["key"]
+    assert schedules.pending.producers[0].keys == (PublicKey.parse(key),)
     assert schedules.proposed is None
 
 
