@@ -138,9 +138,10 @@ class Keyring:
 
     def token_state(self, token: str, state: str, reason: str) -> None:
         """The supervisor's word on a token: what its keys say while they cannot sign."""
+        said = f"is {state}: {reason}" if reason else f"is {state}; the check of its keys is not done"
         for entry in self.rings[token].keys:
             if entry.state == "unavailable":
-                entry.reason = f"token {token} is {state}{': ' if reason else ''}{reason}"
+                entry.reason = f"token {token} {said}"
 
     async def token_back(self, token: str, findings: dict[int, list[str]]) -> None:
         """A lane is open: audit each key that is not active yet and let it sign a verified probe.

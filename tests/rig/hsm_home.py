@@ -76,6 +76,19 @@ class Home:
         shown: dict[str, Any] = json.loads(done.stdout)
         return shown
 
+    def destroy(self, label: str) -> None:
+        """Remove a key pair behind everybody's back, as another application would."""
+        done = self.python(
+            "import pathlib\n"
+            "from pkcs11 import Attribute\n"
+            "from hsm.module import Module\nfrom hsm.pin import PinFile\nfrom hsm.uri import parse_uri\n"
+            f"pin = PinFile(pathlib.Path({str(self.pin_file)!r})).read()\n"
+            f"with Module({SOFTHSM!r}).session(parse_uri({self.uri!r}), pin, write=True) as session:\n"
+            f"    for found in list(session.get_objects({{Attribute.LABEL: {label!r}}})):\n"
+            "        found.destroy()\n"
+        )
+        assert done.returncode == 0, done.stderr
+
     def python(self, program: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a Python program in a process of its own, in this home."""
         return subprocess.run(

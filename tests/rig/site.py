@@ -246,8 +246,7 @@ class Site:
     def _starting(status: dict[str, Any]) -> bool:
         states = [status["control"]["state"], *(token["state"] for token in status["tokens"].values())]
         return "starting" in states or any(
-            "has not been opened yet" in key["reason"]
-            and status["tokens"][key["token"]]["state"] == "logged-in"
+            key["state"] == "unavailable" and status["tokens"][key["token"]]["state"] == "logged-in"
             for key in status["keys"]
         )
 

@@ -9,26 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from rig.condition import until
-from rig.hsm_home import SOFTHSM
+from rig.hsm_home import SOFTHSM, Home
 
 if TYPE_CHECKING:
-    from rig.hsm_home import Home
     from rig.site import Site
-
-
-def change_objects(home: Home, label: str, body: str) -> None:
-    """Run `body` for each object with `label` on the token, as another application would."""
-    done = home.python(
-        "import pathlib\n"
-        "from pkcs11 import Attribute, ObjectClass\n"
-        "from hsm.module import Module\nfrom hsm.pin import PinFile\nfrom hsm.uri import parse_uri\n"
-        f"module = Module({SOFTHSM!r})\n"
-        f"pin = PinFile(pathlib.Path({str(home.pin_file)!r})).read()\n"
-        f"with module.session(parse_uri({home.uri!r}), pin, write=True) as session:\n"
-        f"    for found in list(session.get_objects({{Attribute.LABEL: {label!r}}})):\n"
-        f"        {body}\n"
-    )
-    assert done.returncode == 0, done.stderr
 
 
 #: Makes the key pair "odd" by our own templates, but for one attribute of its private half.
@@ -56,11 +40,6 @@ def make_odd(home: Home, attribute: str, value: object) -> str:
     return done.stdout.strip()
 
 
-def delete(home: Home, label: str) -> None:
-    """Remove a key pair."""
-    change_objects(home, label, "found.destroy()")
-
-
 def double(home: Home, label: str) -> None:
     """Give another private key the same label."""
     make_odd(home, "LABEL", label)
@@ -76,7 +55,7 @@ def all_others_sign(site: Site, *but: str) -> None:
 
 @pytest.mark.parametrize(
     ("fault", "reason"),
-    [(delete, "key 'r1-1' is not on token primary"), (double, "key 'r1-1' is more than once")],
+    [(Home.destroy, "key 'r1-1' is not on token primary"), (double, "key 'r1-1' is more than once")],
     ids=["missing", "doubled"],
 )
 def test_a_key_that_is_missing_or_doubled_refuses_and_says_why(
@@ -140,7 +119,7 @@ def test_the_k1_keys_of_a_deterministic_token_refuse_and_point_to_r1(site: Site)
 def test_a_key_that_is_deleted_meanwhile_refuses_and_the_others_sign(site: Site) -> None:
     site.start()
     site.sign("r1-1")
-    delete(site.tokens["primary"].home, "r1-1")
+    site.tokens["primary"].home.destroy("r1-1")
     assert site.refusal("r1-1")[0] == "signer_failed_exception"
     name, message = site.refusal("r1-1")
     assert name == "signer_quarantined_exception"
@@ -151,7 +130,7 @@ def test_a_key_that_is_deleted_meanwhile_refuses_and_the_others_sign(site: Site)
 def test_start_fails_readably_when_no_block_key_can_ever_be_used(site: Site) -> None:
     site.keys = [key for key in site.keys if key.label in ("r1-1", "probe-r1")]
     for token in site.tokens.values():
-        delete(token.home, "r1-1")
+        token.home.destroy("r1-1")
     program = site.launch()
     assert until(lambda: program.exit_code, "it ends") == 1
     (ending,) = site.events("no block key can be used; the signer ends")
@@ -216,7 +195,7 @@ def test_a_token_that_goes_away_and_comes_back_meanwhile_serves_again(site: Site
 
 
 def test_what_a_refusal_says_is_an_envelope_that_nodeos_logs(site: Site) -> None:
-    delete(site.tokens["primary"].home, "r1-1")
+    site.tokens["primary"].home.destroy("r1-1")
     site.start()
     reply = site.ask(site.key("r1-1"))
     envelope = json.loads(reply.body)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import uvloop
-from rig.hsm_home import SOFTHSM
 from rig.signer_here import signer_here
 
 from signer.antelope.keys import Digest, PublicKey
@@ -53,23 +52,8 @@ def audit(site: Site) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def delete(site: Site, label: str) -> None:
-    """Remove a key pair from the token of `primary`."""
-    home = site.tokens["primary"].home
-    program = (
-        "import pathlib\n"
-        "from pkcs11 import Attribute\n"
-        "from hsm.module import Module\nfrom hsm.pin import PinFile\nfrom hsm.uri import parse_uri\n"
-        f"pin = PinFile(pathlib.Path({str(home.pin_file)!r})).read()\n"
-        f"with Module({SOFTHSM!r}).session(parse_uri({home.uri!r}), pin, write=True) as session:\n"
-        f"    for found in list(session.get_objects({{Attribute.LABEL: {label!r}}})):\n"
-        "        found.destroy()\n"
-    )
-    assert home.python(program).returncode == 0
-
-
 def test_a_probe_proves_a_block_key_and_is_no_signature_of_a_node(whole: Site) -> None:
-    delete(whole, "r1-2")
+    whole.tokens["primary"].home.destroy("r1-2")
 
     async def scenario() -> None:
         async with signer_here(whole) as here:
