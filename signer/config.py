@@ -176,6 +176,13 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,6
 Line = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")]
 #: An account or permission of eosio: 1 to 12 of a-z, 1-5 and dots, no dot at the ends (libraries/chain/name.hpp).
 AccountName = Annotated[str, StringConstraints(pattern=r"^[a-z1-5]([a-z1-5.]{0,10}[a-z1-5])?$")]
+#: RFC 1123, section 2.1, in lower case.
+HostName = Annotated[
+    str,
+    StringConstraints(
+        max_length=253, pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$"
+    ),
+]
 ApiUrl = Annotated[str, StringConstraints(max_length=255, pattern=r"^[\x21-\x7e]+$"), AfterValidator(_url)]
 FinalizerKey = Annotated[str, AfterValidator(_finalizer_key)]
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
@@ -290,6 +297,12 @@ class Listener(Model):
     """Whether a node listener may be reached from other machines: true or false."""
     allow_wallet_on_tcp: bool = False
     """Whether a wallet listener may be on TCP, where no user is checked: true or false."""
+    tls_certificate: AbsolutePath | None = None
+    """A PEM file with the certificate of a control listener on TCP, and those that lead to its root."""
+    tls_key: AbsolutePath | None = None
+    """A PEM file of mode 0400 or 0600 with the private key of tls_certificate, without a password."""
+    names: tuple[HostName, ...] = ()
+    """Host names by which a control listener on TCP is called: a list of lower-case names, the first is its own."""
 
     @property
     def address(self) -> str:

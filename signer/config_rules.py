@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from signer.config import Chain, Config, Key, Listener, Token
+    from signer.config import Chain, Config, Key, Listener, TcpAddress, Token
 
 #: sun_path holds 108 bytes with its terminating zero (unix(7)).
 MAX_UNIX_PATH_BYTES = 107
@@ -23,6 +23,9 @@ _FITS = {
     "block": frozenset({"block", "account", "probe"}),
     "control": frozenset({"rotation", "audit", "probe"}),
 }
+
+#: Settings that only a control listener on TCP has.
+_OF_CONTROL_ON_TCP = ("tls_certificate", "tls_key", "names")
 
 
 class Problem(NamedTuple):
@@ -218,6 +221,9 @@ def _unix(at: str, listener: Listener) -> Iterator[Problem]:
     ):
         if given:
             yield Problem(f"{at}.{field}", "is for TCP and this listener is a unix socket; remove this line")
+    for field in _OF_CONTROL_ON_TCP:
+        if getattr(listener, field):
+            yield Problem(f"{at}.{field}", "is for TCP and this listener is a unix socket; remove this line")
 
 
 def _tcp(at: str, listener: Listener) -> Iterator[Problem]:
@@ -236,6 +242,33 @@ def _tcp(at: str, listener: Listener) -> Iterator[Problem]:
         yield Problem(f"{at}.allow_wallet_on_tcp", 'is for listeners of kind "wallet"; remove this line')
     if listener.kind != "node" and listener.expose_beyond_loopback:
         yield Problem(f"{at}.expose_beyond_loopback", 'is for listeners of kind "node"; remove this line')
+    yield from _control_on_tcp(at, listener, tcp) if listener.kind == "control" else _plain(at, listener, tcp)
+    for field in ("owner", "group", "peers"):
+        if getattr(listener, field) is not None:
+            yield Problem(
+                f"{at}.{field}", "is for unix sockets and this listener is on TCP; remove this line"
+            )
+
+
+def _control_on_tcp(at: str, listener: Listener, tcp: TcpAddress) -> Iterator[Problem]:
+    """A token is all that a person sends, so only this machine may see it in the clear."""
+    given = [field for field in ("tls_certificate", "tls_key") if getattr(listener, field) is not None]
+    if len(given) == 1:
+        other = "tls_key" if given == ["tls_certificate"] else "tls_certificate"
+        yield Problem(f"{at}.{other}", f"is missing beside {given[0]}; TLS needs both")
+    elif not given and not tcp.loopback:
+        yield Problem(
+            f"{at}.tcp",
+            f"{tcp} can be reached from other machines, and tokens would go there in the clear; "
+            "use 127.0.0.1 or [::1], or give tls_certificate and tls_key",
+        )
+
+
+def _plain(at: str, listener: Listener, tcp: TcpAddress) -> Iterator[Problem]:
+    """What speaks no TLS stays on this machine, or says in so many words that it does not."""
+    for field in _OF_CONTROL_ON_TCP:
+        if getattr(listener, field):
+            yield Problem(f"{at}.{field}", 'is for listeners of kind "control"; remove this line')
     if not tcp.loopback and listener.kind != "node":
         yield Problem(f"{at}.tcp", f"{tcp} can be reached from other machines; use 127.0.0.1 or [::1]")
     elif not tcp.loopback and not listener.expose_beyond_loopback:
@@ -244,11 +277,6 @@ def _tcp(at: str, listener: Listener) -> Iterator[Problem]:
             f"{tcp} can be reached from other machines, and whoever reaches it can have blocks signed; "
             "use 127.0.0.1 or [::1], or set expose_beyond_loopback = true",
         )
-    for field in ("owner", "group", "peers"):
-        if getattr(listener, field) is not None:
-            yield Problem(
-                f"{at}.{field}", "is for unix sockets and this listener is on TCP; remove this line"
-            )
 
 
 def _addresses(config: Config) -> Iterator[Problem]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from signer.config import Config, Listener, Token
 
-_PIN_MODES: Final = frozenset({0o400, 0o600})
+_SECRET_MODES: Final = frozenset({0o400, 0o600})
 _WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -63,22 +63,23 @@ def _token(config: Config, name: str, token: Token) -> Iterator[str]:
         if value.startswith("/") and not os.path.exists(value):  # noqa: PTH110 - text that need not be a path
             yield f"{at}.environment.{variable}: {value} does not exist; make it or correct the path"
     if token.pin_file is not None:
-        yield from _pin_file(f"{at}.pin_file", token.pin_file)
+        yield from _secret_file(f"{at}.pin_file", token.pin_file, status=token.pin_file.lstat)
     probed = any(key.token == name and key.role == "probe" for key in config.keys)
     if token.software and token.purpose == "block" and config.warmth.enabled and not probed:
         yield f'{at}: has no key of role "probe", so it is not kept warm; add one'
 
 
-def _pin_file(at: str, path: Path) -> Iterator[str]:
+def _secret_file(at: str, path: Path, *, status: Callable[[], os.stat_result]) -> Iterator[str]:
+    """A PIN file must not be a link; a TLS key may be one, as those of certbot are."""
     try:
-        status = path.lstat()
+        found = status()
     except OSError as error:
         yield f"{at}: {path}: {error.strerror}; make it with mode 0400"
         return
-    mode = stat.S_IMODE(status.st_mode)
-    if not stat.S_ISREG(status.st_mode):
+    mode = stat.S_IMODE(found.st_mode)
+    if not stat.S_ISREG(found.st_mode):
         yield f"{at}: {path} is not a regular file, so it will not be read; name the file itself"
-    elif mode not in _PIN_MODES:
+    elif mode not in _SECRET_MODES:
         yield f"{at}: {path} has mode {mode:04o}, so it will not be read; run chmod 0400 on it"
     if path.parent.stat().st_mode & _WRITABLE_BY_OTHERS:
         yield f"{at}: other users may replace files in {path.parent}; run chmod go-w on it"
@@ -109,6 +110,7 @@ def _listener(at: str, listener: Listener) -> Iterator[str]:
             yield f"{at}.tcp: all local users can have blocks signed here; a unix socket asks who calls"
         if listener.allow_wallet_on_tcp:
             yield f"{at}.tcp: a wallet on TCP does not ask who calls; use a unix socket"
+        yield from _tls(at, listener)
         return
     path = listener.unix
     if path is None:
@@ -121,6 +123,20 @@ def _listener(at: str, listener: Listener) -> Iterator[str]:
             yield f"{at}.{field}: this machine has no user {user}; make it or correct the name"
     if listener.group is not None and not _exists(grp.getgrnam, listener.group):
         yield f"{at}.group: this machine has no group {listener.group}; make it or correct the name"
+
+
+def _tls(at: str, listener: Listener) -> Iterator[str]:
+    if listener.tls_certificate is not None and not listener.tls_certificate.is_file():
+        yield f"{at}.tls_certificate: {listener.tls_certificate} is not a file; make it or correct the path"
+    if listener.tls_key is not None:
+        yield from _secret_file(f"{at}.tls_key", listener.tls_key, status=listener.tls_key.stat)
+    if (
+        listener.kind == "control"
+        and listener.tcp is not None
+        and listener.tcp.unspecified
+        and not listener.names
+    ):
+        yield f"{at}.names: nobody can call it by a name; list the names that are in the certificate"
 
 
 def _exists(look_up: Callable[[str], object], name: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import ssl
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -55,15 +56,19 @@ class ControlClient:
     def __init__(self, listener: Listener, token: str, answer_s: float = _ANSWER_S) -> None:
         self._address = listener.address
         self._answer_s = answer_s
-        transport = (
-            httpx.HTTPTransport()
-            if listener.unix is None
-            else httpx.HTTPTransport(uds=os.fspath(listener.unix))
+        secured = listener.tls_certificate is not None
+        transport = httpx.HTTPTransport(
+            verify=_trust(listener.tls_certificate) if listener.tls_certificate is not None else False,
+            uds=None if listener.unix is None else os.fspath(listener.unix),
         )
+        # The address is connected to; the name, where there is one, is asked for and has to be in the certificate.
+        host = {"host": listener.names[0]} if listener.names else {}
+        self._extensions = {"sni_hostname": listener.names[0]} if secured and listener.names else {}
+        scheme = "https" if secured else "http"
         self._http = httpx.Client(
             transport=transport,
-            base_url="http://localhost" if listener.tcp is None else f"http://{_reachable(listener)}",
-            headers={"authorization": f"Bearer {token}"},
+            base_url="http://localhost" if listener.tcp is None else f"{scheme}://{_reachable(listener)}",
+            headers={"authorization": f"Bearer {token}", **host},
             timeout=httpx.Timeout(answer_s, connect=_CONNECT_S),
             trust_env=False,  # a proxy of the environment must not see the token
         )
@@ -113,7 +118,9 @@ class ControlClient:
         body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        request = self._http.build_request(method, path, params=query or None, json=body, headers=headers)
+        request = self._http.build_request(
+            method, path, params=query or None, json=body, headers=headers, extensions=self._extensions
+        )
         try:
             answer = self._http.send(request, stream=True)
             try:
@@ -161,6 +168,11 @@ class ControlClient:
     def _no_connection(self, error: httpx.ConnectError) -> ControlUnreachableError | PermissionError:
         cause: BaseException | None = error
         while cause is not None:
+            if isinstance(cause, ssl.SSLError):
+                return self._unreachable(
+                    f"is not whom tls_certificate names ({getattr(cause, 'verify_message', '') or cause.reason})",
+                    sent=False,
+                )
             if isinstance(cause, PermissionError):
                 return PermissionError(
                     cause.errno,
@@ -208,6 +220,21 @@ def read_token(config: Path, given: str | None) -> str:
     if _TOKEN.fullmatch(text) is None:
         raise ConfigError(f"{path}: holds no access token, which is one line of the form sgn_...")
     return text
+
+
+def _trust(certificate: Path) -> ssl.SSLContext:
+    """Return a context that trusts this listener's own certificate and no other.
+
+    Raises:
+        ConfigError: the file cannot be read or has no certificate.
+    """
+    try:
+        found = ssl.create_default_context(cafile=certificate)
+    except (ssl.SSLError, OSError) as error:
+        reason = error.strerror or type(error).__name__
+        raise ConfigError(f"{certificate}: tls_certificate of the control listener: {reason}") from None
+    found.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # the file need not hold the root
+    return found
 
 
 def _place(error: Mapping[str, Any]) -> str:

@@ -128,7 +128,8 @@ def create_app(
     """Return the control application.
 
     Args:
-        config: what is configured; the Host header may name the addresses of its control listeners.
+        config: what is configured; the Host header may have the addresses and names of its control
+            listeners.
         token_store: who may use it.
         supervisor: the signer's status, freezes and audit log.
         journal: rotations and evidence on disk.
@@ -155,7 +156,8 @@ def create_app(
     for kind, handler in _HANDLERS.items():
         app.add_exception_handler(kind, handler)
     listeners = [each for each in config.listeners if each.kind == "control"]
-    app.add_middleware(Border, hosts=frozenset(each.tcp.host for each in listeners if each.tcp is not None))
+    addresses = {each.tcp.host for each in listeners if each.tcp is not None}
+    app.add_middleware(Border, hosts=frozenset(addresses.union(*(each.names for each in listeners))))
     return app
 
 

@@ -21,10 +21,9 @@ from signer.control.auth import DATABASE, TokenStore, TokenStoreError
 from signer.control.desk import ControlDesk
 from signer.control.keys import ControlKeys
 from signer.control.supervisor import Supervisor
-from signer.errors import JournalError
+from signer.errors import ConfigError, JournalError
 from signer.rotation.journal import Journal
 from signer.rotation.rotations import Rotations
-from signer.signing.connection import Listener
 from signer.signing.freeze import FreezeMarkers
 from signer.signing.tokens import Tokens
 
@@ -63,7 +62,6 @@ class ControlProcess:
         self._tokens = Tokens(config, selection.control_tokens(config), self._channel.send)
         markers = FreezeMarkers(config.freeze_dir)
         self.keys = ControlKeys(self._tokens.keys, markers, self.supervisor.decision)
-        listeners = [Listener.of(each, config.limits) for each in selection.control_listeners(config)]
         places = sites.build(config, journal, ControlDesk(self.supervisor, self.keys))
         self._rotations = Rotations(places, journal)
         app = create_app(
@@ -74,7 +72,7 @@ class ControlProcess:
             rotation_service=self._rotations if places else None,
             chains={name: place.client for name, place in places.items()},
         )
-        self._http = server.build(app, listeners, sockets)
+        self._http = server.build(config, app)
 
     async def run(self) -> None:
         """Serve the control listeners until the supervisor is gone or SIGTERM comes."""
@@ -128,6 +126,9 @@ def main() -> int:
 
     try:
         asyncio.run(serve())
+    except ConfigError as error:
+        log.error("control listener unusable", extra={"reason": str(error)})
+        return 1
     finally:
         journal.close()
         people.close()

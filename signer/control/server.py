@@ -1,27 +1,44 @@
-"""uvicorn for the control listeners: bounded connections, and a problem also where HTTP itself is wrong."""
+"""uvicorn for the control listeners: bounded connections, TLS, and a problem also where HTTP itself is wrong."""
 
 from __future__ import annotations
 
+import asyncio
+import functools
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import uvicorn
 
-from signer.control import border, problem
-from signer.signing.connection import Connection, Listener
+from signer import selection
+from signer.control import border, problem, tls
+from signer.signing.connection import Connection, Listener, identify
 from signer.signing.server import Server
 
 if TYPE_CHECKING:
     import socket
+    import ssl
 
     from fastapi import FastAPI
 
+    from signer.config import Config
     from signer.control.events import Streams
     from signer.signing import envelope
+    from signer.signing.connection import Call
 
 
 class _ControlConnection(Connection):
     """A connection that answers what never reaches the application as the application would."""
+
+    def __init__(self, listener: Listener, server: ControlServer) -> None:
+        super().__init__(server.config, server.server_state, {})
+        self._listener = listener
+
+    def _find_call(self, transport: asyncio.Transport) -> Call:
+        return identify(self._listener, transport.get_extra_info("socket"), self.client)
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # as in Connection
+        """Keep the way back open, which TLS does not know."""
+        return self.transport.get_extra_info("sslcontext") is None and super().eof_received()
 
     def _answer(self, fault: envelope.Fault, message: str) -> None:
         if self.transport.is_closing():
@@ -43,11 +60,38 @@ class _ControlConnection(Connection):
 
 
 class ControlServer(Server):
-    """A server that ends its streams first: their readers come back to the next one."""
+    """A server of several listeners, each with its own TLS or none.
 
-    def __init__(self, config: uvicorn.Config, streams: Streams) -> None:
+    It ends its streams first: their readers come back to the next process.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        listeners: list[tuple[Listener, ssl.SSLContext | None]],
+        streams: Streams,
+    ) -> None:
         super().__init__(config)
+        self._listeners = listeners
         self._streams = streams
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen on each socket, in the order of the listeners."""
+        await self.lifespan.startup()
+        loop = asyncio.get_running_loop()
+        self.servers = []
+        for (listener, context), sock in zip(self._listeners, sockets or [], strict=True):
+            time_s = None if context is None else listener.request_timeout_s
+            server = await loop.create_server(
+                functools.partial(_ControlConnection, listener, self),
+                sock=sock,
+                ssl=context,
+                ssl_handshake_timeout=time_s,
+                ssl_shutdown_timeout=time_s,
+                backlog=self.config.backlog,
+            )
+            self.servers.append(server)
+        self.started = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting, end the streams, let every request be answered."""
@@ -55,14 +99,20 @@ class ControlServer(Server):
         await super().shutdown(sockets)
 
 
-def build(app: FastAPI, listeners: list[Listener], sockets: list[socket.socket]) -> ControlServer:
-    """Return a server of `app` on `sockets`, which are in the order of `listeners`."""
-    by_name = {sock.getsockname(): listener for listener, sock in zip(listeners, sockets, strict=True)}
-    timeout_s = max((listener.request_timeout_s for listener in listeners), default=1.0)
+def build(config: Config, app: FastAPI) -> ControlServer:
+    """Return a server of `app` on the control listeners of `config`. Give it their sockets in that order.
+
+    Raises:
+        ConfigError: a listener's certificate or key cannot be used, or a user does not exist.
+    """
+    listeners = [
+        (Listener.of(each, config.limits), tls.context(each)) for each in selection.control_listeners(config)
+    ]
+    timeout_s = max((listener.request_timeout_s for listener, _ in listeners), default=1.0)
     return ControlServer(
         uvicorn.Config(
             app,
-            http=type("BoundControlConnection", (_ControlConnection,), {"listeners": by_name}),
+            http=_ControlConnection,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -71,5 +121,6 @@ def build(app: FastAPI, listeners: list[Listener], sockets: list[socket.socket])
             server_header=False,
             timeout_keep_alive=max(1, int(timeout_s)),
         ),
+        listeners,
         app.state.streams,
     )

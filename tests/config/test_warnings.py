@@ -84,6 +84,24 @@ def test_a_sound_configuration_has_no_finding(sound: str, load: Load) -> None:
             SPARE + '[[listeners]]\nkind = "wallet"\ntcp = "127.0.0.1:1"\nallow_wallet_on_tcp = true\n',
             ("listeners[2].tcp", "does not ask who calls"),
         ),
+        (
+            SPARE,
+            SPARE
+            + '[[listeners]]\nkind = "control"\ntcp = "10.0.0.1:1"\ntls_certificate = "absent"\ntls_key = "key"\n',
+            ("listeners[2].tls_certificate", "is not a file"),
+        ),
+        (
+            SPARE,
+            SPARE
+            + '[[listeners]]\nkind = "control"\ntcp = "10.0.0.1:1"\ntls_certificate = "c"\ntls_key = "absent"\n',
+            ("listeners[2].tls_key", "make it with mode 0400"),
+        ),
+        (
+            SPARE,
+            SPARE
+            + '[[listeners]]\nkind = "control"\ntcp = "0.0.0.0:1"\ntls_certificate = "c"\ntls_key = "k"\n',
+            ("listeners[2].names", "by a name"),
+        ),
     ],
 )
 def test_what_is_unwise_is_told_with_its_key(

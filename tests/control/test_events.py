@@ -12,14 +12,12 @@ import httpx
 import pytest
 from rig.control_site import is_problem
 
-from signer.config import Limits
-from signer.config import Listener as Settings
+from signer.config import Config, Limits, Listener
 from signer.control import server
 from signer.control.events import MAX_STREAMS, MAX_STREAMS_OF_ONE, Streams, follow
 from signer.control.problem import ProblemError
 from signer.rotation.entry import Event
 from signer.rotation.rotation import Kind, Request, State
-from signer.signing.connection import Listener
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -145,10 +143,10 @@ def test_places_are_limited_and_given_back() -> None:
 async def served(site: Site, folder: Path) -> AsyncIterator[tuple[server.ControlServer, httpx.AsyncClient]]:
     """Serve the application on a unix socket, as the control process does."""
     path = folder / "control.sock"
-    listener = Listener.of(Settings(kind="control", unix=path), Limits())
+    config = Config.model_construct(listeners=(Listener(kind="control", unix=path),), limits=Limits())
     sock = socket.socket(socket.AF_UNIX)
     sock.bind(str(path))
-    http = server.build(site.app, [listener], [sock])
+    http = server.build(config, site.app)
     task = asyncio.create_task(http.serve(sockets=[sock]))
     try:
         transport = httpx.AsyncHTTPTransport(uds=str(path))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import threading
 from collections import deque
 from dataclasses import dataclass, field
@@ -15,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from rig.control_site import Clock
 from rig.fake_rotations import FakeChain, FakeRotations, FakeSupervisor
-from signer import config_file
-from signer.config import Listener as Settings
+from signer import config_file, selection
 from signer.control import server
 from signer.control.app import create_app
 from signer.control.auth import TokenStore
 from signer.rotation.journal import Journal
-from signer.signing.connection import Listener
+from signer.supervisor import sockets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,10 +79,7 @@ class ControlSite:
     def start(self) -> None:
         """Serve."""
         config = config_file.load(self.folder / "signer.toml")
-        path = self.folder / "control.sock"
-        path.unlink(missing_ok=True)
-        sock = socket.socket(socket.AF_UNIX)
-        sock.bind(str(path))
+        socks = [sockets.bind(each) for each in selection.control_listeners(config)]
         app = create_app(
             config,
             self.tokens,
@@ -94,10 +89,8 @@ class ControlSite:
             chains={"eos": self.chain},
             clock=lambda: self.clock.now,
         )
-        listener = Listener.of(Settings(kind="control", unix=path), config.limits)
-        self.running = server.build(app, [listener], [sock])
-        self.thread = threading.Thread(target=lambda: asyncio.run(self.running.serve(sockets=[sock])))  # type: ignore[union-attr]
-        sock.listen()
+        self.running = running = server.build(config, app)
+        self.thread = threading.Thread(target=lambda: asyncio.run(running.serve(sockets=socks)))
         self.thread.start()
 
     def stop(self) -> None:
