@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import socket
 import subprocess
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Below net.ipv4.ip_local_port_range (32768 to 60999 by default), above the ports of well-known services.
+_PORTS = (10000, 32000)
 #: Characters of log shown when something fails.
 _TAIL = 6000
 
@@ -124,9 +127,16 @@ class Program:
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listened on a moment ago, from the kernel's own choice."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    """Return a TCP port of 127.0.0.1 that nobody listened on a moment ago.
+
+    Not one of the kernel's own choice: those it also gives to connections, of which some tests make many.
+    """
+    while True:
+        port = random.randrange(*_PORTS)  # noqa: S311 - not for security
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
         return port

@@ -40,6 +40,7 @@ class RotatingSigner:
     trial: Trial
     producer: str
     description: dict[str, Any] = field(default_factory=dict)
+    _program: Program | None = None
 
     def quickstart(self, urls: Sequence[str], *, ring: int = 2, others: Sequence[str] = ()) -> None:
         """Make and start it. `urls` are its API nodes, `others` the rotation keys of the producer's other signers."""
@@ -217,7 +218,7 @@ class RotatingSigner:
 
     def serve_with(self, environment: Mapping[str, str]) -> None:
         """Stop it and start it again, as the same user, with more in its environment than quickstart lets through."""
-        self.trial.stop()
+        self.stop()
         owner = self.trial.folder.stat()
         user = [f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--clear-groups"]
         self._program = Program(
@@ -232,7 +233,7 @@ class RotatingSigner:
             folder=self.trial.folder,
             death_signal=signal.SIGTERM,
         )
-        self._program.name = "signer"
+        self._program.name = f"signer of {self.trial.folder.name}"
         self._program.wait_until_up(self._ready, "the signer is ready")
 
     def _ready(self) -> bool:
@@ -243,3 +244,6 @@ class RotatingSigner:
         """Stop the signer, if its folder is still there."""
         if (self.trial.folder / ".quickstart").exists():
             self.trial.stop()
+        if self._program is not None:
+            self._program.stop()
+            self._program = None

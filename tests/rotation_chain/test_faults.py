@@ -277,7 +277,7 @@ def test_the_permission_is_taken_away_midway(scene: Scene, tools: Tools) -> None
     assert "permission" in shown["reason"]
     assert scene.key() == before
     scene.twist(_honest)
-    scene.member.signer.allow(scene.chain, scene.chain.cleos)
+    scene.chain.cleos.run(*scene.member.signer.description["permission_commands"][0])
     assert scene.rotate()["state"] == _SUCCESS
 
 
