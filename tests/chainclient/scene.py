@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 QUERIES = ("enable-account-queries = true", "transaction-finality-status-max-storage-size-gb = 1")
 
 
-def act(name: str, actor: str, **data: object) -> Action:
+def act(name: str, actor: str, /, **data: object) -> Action:
     """An action of the system contract."""
     return Action("eosio", name, data, actor)
 
