@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _EVERYONE = (("r1-1", "primary", "tcp"), ("k1-1", "standby", "unix"))
 _INCORRECT = 0xA0
+#: s. As in test_freeze.py: this bounds a hang on a loaded machine.
+_GENEROUS_S = 1.0
 _LABELS = ("rotation-r1", "rotation-k1", "audit-r1")
 
 
@@ -108,7 +110,7 @@ def test_a_wrong_pin_of_the_control_token_is_tried_once_and_blocks_are_signed(wh
     whole.admin.post("/v1/token/retry", {"token": "control"})
     whole.wait(lambda _: shim.logins().count(_INCORRECT) == 2, "a person lets it be tried once more")
     path.write_text(right)
-    status = whole.wait(is_well, "the right PIN is used", timeout_s=5)
+    status = whole.wait(is_well, "the right PIN is used")
     assert about_control(status) == []
     assert shim.logins().count(_INCORRECT) == 2
     whole.sign("r1-1")
@@ -135,7 +137,7 @@ def test_a_control_token_that_goes_away_comes_back_and_unusable_keys_are_told(wh
     tokens.rmdir()
     shutil.move(away, tokens)
     status = whole.wait(
-        lambda status: "quarantined" in states(status)["rotation-k1"], "it is back, and checked", timeout_s=5
+        lambda status: "quarantined" in states(status)["rotation-k1"], "it is back, and checked"
     )
     assert control_token(status)["state"] == "logged-in"
     frozen, quarantined = [problem for problem in about_control(status) if "lanes" not in problem]
@@ -155,7 +157,7 @@ def test_a_control_process_that_hangs_is_told_and_no_freeze_waits_for_it(whole: 
         status = whole.status()
     finally:
         os.kill(pid, signal.SIGCONT)
-    assert took_s < 0.5  # a status waits so long for a process that hangs
+    assert took_s < _GENEROUS_S
     assert "the control process does not answer" in status["problems"]
     assert control_token(status)["reason"] == "the control process does not answer"
     whole.admin.post("/v1/unfreeze", {"scope": "all", "name": "", "reason": "the drill is over"})
