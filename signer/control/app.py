@@ -48,6 +48,7 @@ _ROTATION_STATUS: Final = {
     "same-person": HTTPStatus.FORBIDDEN,
     "unknown": HTTPStatus.NOT_FOUND,
     "unknown-node": HTTPStatus.NOT_FOUND,
+    "supervisor": HTTPStatus.SERVICE_UNAVAILABLE,
     "key": HTTPStatus.UNPROCESSABLE_ENTITY,
     "reason": HTTPStatus.UNPROCESSABLE_ENTITY,
 }
