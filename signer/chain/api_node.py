@@ -172,8 +172,9 @@ class ApiNode:
                 status, data = await self._exchange(call, json.dumps(body).encode())
         except TimeoutError:
             raise self._unreachable(f"no answer to {call} within {self._timeout_s:g} s") from None
-        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError) as error:
-            # The exception's own words may quote the address or what the other side sent.
+        except (httpx.HTTPError, httpx.InvalidURL, RuntimeError, OSError) as error:
+            # RuntimeError: errors of the stream, and a client that was closed meanwhile. The exception's own words may
+            # quote the address or what the other side sent.
             raise self._unreachable(f"no answer to {call} ({type(error).__name__})") from None
         try:
             if status in _SUCCESS:

@@ -754,6 +754,25 @@ def test_a_caller_that_gives_up_does_not_take_a_push_back() -> None:
     scene(play, 1)
 
 
+def test_a_client_that_was_closed_has_no_answers() -> None:
+    async def play(api: FakeApi) -> None:
+        api.replies["get_producer_schedule"] = hang
+        async with client(api, timeout_s=5.0) as chain:
+            await chain.info()
+            asking = asyncio.create_task(chain.schedules())
+            while "get_producer_schedule" not in api.calls:
+                api.asked.clear()
+                await api.asked.wait()
+
+        with pytest.raises(ChainUnreachableError):
+            await asking
+        for question in (chain.info(), chain.push(BODY)):
+            with pytest.raises(ChainUnreachableError):
+                await question
+
+    scene(play, 1)
+
+
 # -- addresses and logs ----------------------------------------------------------------------------------------------
 
 
@@ -774,6 +793,16 @@ def test_an_address_that_is_none_is_refused_and_not_repeated(url: str) -> None:
         client(url)
 
     assert "secret" not in str(caught.value)
+
+
+def test_an_https_address_is_never_asked_in_the_clear() -> None:
+    async def play(api: FakeApi) -> None:
+        async with client(api.url.replace("http://", "https://")) as chain:
+            with pytest.raises(ChainUnreachableError, match="https://127"):
+                await chain.info()
+        assert api.calls == []
+
+    scene(play, 1)
 
 
 def test_a_chain_needs_an_api_node_and_each_once() -> None:

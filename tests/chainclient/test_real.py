@@ -333,7 +333,7 @@ def _is_after(node: Nodeos, moment: datetime) -> bool:
 def test_a_transaction_that_has_expired_is_refused_though_it_is_in_the_chain(world: World) -> None:
     """So this refusal does not say that nobody has taken it."""
     action = register(world)
-    body = sign(world.chain, action, options=("-x", "1"))
+    body = sign(world.chain, action, options=("-x", "3"))
     push(world, body)
     expires = datetime.fromtimestamp(int.from_bytes(bytes.fromhex(body["packed_trx"][:8]), "little"), UTC)
     for node in (world.chain.boot, world.api):
