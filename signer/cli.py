@@ -341,6 +341,11 @@ def _add_config(commands: _Commands) -> None:
         "--config-ini", required=True, metavar="FILE", help="the config.ini that it runs with"
     )
     attest.add_argument("--pid", required=True, type=_count, metavar="PID", help="its process")
+    attest.add_argument(
+        "--strict",
+        action="store_true",
+        help="exit with 5 if it does not list every key, or anything is not in order",
+    )
     config = _add(nodes, "config", ("nodes", "config"), "print what to paste into a node's config.ini")
     config.add_argument("name", metavar="NAME", help="the node, as in [nodes]")
     config.add_argument("--unix", action="store_true", help="by unix socket instead of TCP")
