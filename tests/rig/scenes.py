@@ -43,6 +43,9 @@ class Scenes:
         def timed() -> Any:  # noqa: ANN401 - whatever the scene shows
             try:
                 return scene(cast)
+            except BaseException as error:
+                print(f"scene {name}: {error}")  # noqa: T201 - long before its test comes
+                raise
             finally:
                 print(f"scene {name} ended after {time.monotonic() - self._began:.0f} s")  # noqa: T201 - for -s
 

@@ -19,20 +19,35 @@ pytestmark = pytest.mark.chain
 _NO_KEY = "I don't have any private keys relevant to authority"
 
 
+@pytest.fixture(scope="module")
+def mover(cast: Cast) -> dict[str, Any]:
+    """What the scene of mover showed."""
+    shown: dict[str, Any] = cast.stage.scenes.result("mover")
+    return shown
+
+
+@pytest.fixture(scope="module")
+def nightly(cast: Cast) -> dict[str, Any]:
+    """What the scene of nightly showed."""
+    shown: dict[str, Any] = cast.stage.scenes.result("nightly")
+    return shown
+
+
+@pytest.fixture(scope="module")
+def twin(cast: Cast) -> dict[str, Any]:
+    """What the scene of twin showed."""
+    shown: dict[str, Any] = cast.stage.scenes.result("twin")
+    return shown
+
+
 class TestMover:
     """Production moved by hand."""
 
-    @pytest.fixture(scope="class")
-    def shown(self, cast: Cast) -> dict[str, Any]:
-        """What the scene showed."""
-        shown: dict[str, Any] = cast.stage.scenes.result("mover")
-        return shown
-
-    def test_each_promotion(self, cast: Cast, shown: dict[str, Any]) -> None:
+    def test_each_promotion(self, cast: Cast, mover: dict[str, Any]) -> None:
         """One JSON object, as promised; the block is on the chain with that signature, and no slot was missed."""
         chain, signer = cast.stage.chain, cast.mover.signer
-        assert len(shown["promotions"]) == PROMOTIONS
-        for number, promotion in enumerate(shown["promotions"]):
+        assert len(mover["promotions"]) == PROMOTIONS
+        for number, promotion in enumerate(mover["promotions"]):
             assert promotion["state"] == "done"
             assert promotion["to_key"] in signer.keys(("standby", "primary")[number % 2])
             assert len(promotion["transaction_id"]) == 64
@@ -42,91 +57,79 @@ class TestMover:
             assert block.producer == "mover"
             assert (block.id, block.signature) == (verified["id"], verified["producer_signature"])
             assert promotion["missed_slots"] == 0
-        assert missed_slots(chain.boot, "mover", shown["first"], shown["between"]) == []
+        assert missed_slots(chain.boot, "mover", mover["first"], mover["between"]) == []
 
-    def test_from_two_keys_to_one(self, cast: Cast, shown: dict[str, Any]) -> None:
+    def test_from_two_keys_to_one(self, cast: Cast, mover: dict[str, Any]) -> None:
         """The row that the first promotion found was made by regproducer2 with both keys of the primary."""
-        first = shown["promotions"][0]
+        first = mover["promotions"][0]
         detail = cast.mover.signer.json("rotations", "show", str(first["id"]))
         assert first["from_key"] is None
         assert set(detail["from_keys"]) == set(cast.mover.signer.keys("primary"))
         assert detail["safe_to_stop"] == "primary"
 
-    def test_the_row_keeps_what_is_not_the_key(self, shown: dict[str, Any]) -> None:
+    def test_the_row_keeps_what_is_not_the_key(self, mover: dict[str, Any]) -> None:
         """Regproducer overwrites url and location."""
-        row = shown["row"]
-        assert row["producer_key"] == shown["promotions"][0]["to_key"]
+        row = mover["row"]
+        assert row["producer_key"] == mover["promotions"][0]["to_key"]
         assert (row["url"], row["location"]) == ("https://example.org/authority.json", 9)
 
-    def test_the_primary_says_that_it_has_no_key_and_goes_on(self, cast: Cast, shown: dict[str, Any]) -> None:
+    def test_the_primary_says_that_it_has_no_key_and_goes_on(self, cast: Cast, mover: dict[str, Any]) -> None:
         """It is a watcher until production comes back; no restart, no change of its configuration."""
         primary = cast.mover.nodes["primary"]
         assert _NO_KEY in primary.log()
         assert primary.exit_code is None
-        assert primary.produced()[-1].number > shown["back"]["verified_block"]["num"] - 1
+        assert primary.produced()[-1].number > mover["back"]["verified_block"]["num"] - 1
 
-    def test_back_while_the_control_process_is_killed(self, cast: Cast, shown: dict[str, Any]) -> None:
+    def test_back_while_the_control_process_is_killed(self, cast: Cast, mover: dict[str, Any]) -> None:
         """At each write that is new here, before and after it."""
-        back = shown["back"]
+        back = mover["back"]
         assert back["state"] == "done"
-        assert back["from_key"] == shown["promotions"][-1]["to_key"]
+        assert back["from_key"] == mover["promotions"][-1]["to_key"]
         assert cast.mover.kills.done() == {point for event in ON_THE_WAY for point in points_of(event)}
         chain = cast.stage.chain
         last = back["verified_block"]["num"]
         assert chain.boot.block(last).signature == back["verified_block"]["producer_signature"]
-        assert missed_slots(chain.boot, "mover", shown["between"], last) == []
+        assert missed_slots(chain.boot, "mover", mover["between"], last) == []
 
 
 class TestNightly:
     """Fresh keys without anybody watching."""
 
-    @pytest.fixture(scope="class")
-    def shown(self, cast: Cast) -> dict[str, Any]:
-        """What the scene showed."""
-        shown: dict[str, Any] = cast.stage.scenes.result("nightly")
-        return shown
-
-    def test_each_cycle_takes_the_next_key_of_the_ring(self, cast: Cast, shown: dict[str, Any]) -> None:
+    def test_each_cycle_takes_the_next_key_of_the_ring(self, cast: Cast, nightly: dict[str, Any]) -> None:
         """Of the node that produces."""
         ring = cast.nightly.signer.keys("primary")
-        assert [(each["state"], each["from_key"], each["to_key"]) for each in shown["cycles"]] == [
+        assert [(each["state"], each["from_key"], each["to_key"]) for each in nightly["cycles"]] == [
             ("done", ring[number], ring[number + 1]) for number in range(CYCLES)
         ]
 
-    def test_no_slot_is_missed(self, cast: Cast, shown: dict[str, Any]) -> None:
+    def test_no_slot_is_missed(self, cast: Cast, nightly: dict[str, Any]) -> None:
         """Although an API node died in the first cycle."""
         chain = cast.stage.chain
-        last = shown["cycles"][-1]["verified_block"]["num"]
-        assert missed_slots(chain.boot, "nightly", shown["first"], last) == []
-        assert [each["missed_slots"] for each in shown["cycles"]] == [0] * CYCLES
+        last = nightly["cycles"][-1]["verified_block"]["num"]
+        assert missed_slots(chain.boot, "nightly", nightly["first"], last) == []
+        assert [each["missed_slots"] for each in nightly["cycles"]] == [0] * CYCLES
 
 
 class TestTwin:
     """Two complete signers with nothing shared but the chain."""
 
-    @pytest.fixture(scope="class")
-    def shown(self, cast: Cast) -> dict[str, Any]:
-        """What the scene showed."""
-        shown: dict[str, Any] = cast.stage.scenes.result("twin")
-        return shown
-
-    def test_the_old_key_returns_when_the_new_node_dies(self, cast: Cast, shown: dict[str, Any]) -> None:
+    def test_the_old_key_returns_when_the_new_node_dies(self, cast: Cast, twin: dict[str, Any]) -> None:
         """By itself, while the control process is killed at each of its writes."""
-        returned, ring = shown["returned"], cast.twin_a.signer.keys("primary")
+        returned, ring = twin["returned"], cast.twin_a.signer.keys("primary")
         assert returned["state"] == "returned", returned["reason"]
         assert returned["from_key"] == ring[0]
         assert returned["return_transaction_id"] != returned["transaction_id"]
         assert cast.twin_a.kills.done() == {point for event in ON_THE_RETURN for point in points_of(event)}
 
-    def test_b_takes_over_when_everything_of_a_is_gone(self, cast: Cast, shown: dict[str, Any]) -> None:
+    def test_b_takes_over_when_everything_of_a_is_gone(self, cast: Cast, twin: dict[str, Any]) -> None:
         """The slots that were lost are printed."""
-        emergency, chain, b = shown["emergency"], cast.stage.chain, cast.twin_b
+        emergency, chain, b = twin["emergency"], cast.stage.chain, cast.twin_b
         assert emergency["state"] == "done"
         assert emergency["to_key"] in b.signer.keys("standby")
         block = emergency["verified_block"]["num"]
         first = b.nodes["standby"].produced()[0]
         assert first.number == block
         assert chain.boot.block(block).signature == emergency["verified_block"]["producer_signature"]
-        lost = missed_slots(chain.boot, "twin", shown["alive"], block)
+        lost = missed_slots(chain.boot, "twin", twin["alive"], block)
         history = b.signer.history(emergency["id"])
         print(f"\nemergency: {len(lost)} slots lost until block {block}; {json.dumps(history, indent=1)}")  # noqa: T201
