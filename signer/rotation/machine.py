@@ -312,7 +312,7 @@ def observe(rotation: Rotation, facts: Facts) -> Change | None:
         return None
     if facts.head_number > rotation.head_seen:
         rotation = replace(rotation, head_seen=facts.head_number)
-    if facts.missed_slots is not None and rotation.transaction is not None:
+    if rotation.transaction is not None:
         rotation = replace(rotation, missed_slots=facts.missed_slots)
     match rotation.state:
         case State.SIGNED:

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from signer.chain.values import Block
 
@@ -43,22 +43,38 @@ def missed(blocks: Sequence[Block], orders: Mapping[int, Sequence[str]], produce
     Args:
         blocks: of one chain, each the predecessor of the next.
         orders: the names of each schedule by its version; the gap before a block is judged by that block's version,
-            which is the schedule that was in force when it was made.
+            which is the schedule that was in force when it was made. Where that one is not among them (it was over
+            when somebody began to look, or the chain is on Savanna, whose blocks carry no version), the one order is
+            taken that fits every block of that version.
         producer: the account.
 
     Returns:
         the number, None where a gap has an unknown schedule.
     """
+    orders = dict(orders)
     count = 0
     for before, after in pairwise(blocks):
         gap = range(slot(before.time) + 1, slot(after.time))
         if not gap:
             continue
-        order = orders.get(after.schedule_version)
+        version = after.schedule_version
+        order = orders.get(version) or _fitting(blocks, version, orders.values())
         if not order:
             return None
+        orders[version] = order
         count += sum(owner(each, order) == producer for each in gap)
     return count
+
+
+def _fitting(blocks: Sequence[Block], version: int, orders: Iterable[Sequence[str]]) -> Sequence[str] | None:
+    """Return the order in which the blocks of a version were made, None if none of `orders` fits, or several do."""
+    made = [(slot(block.time), block.producer) for block in blocks if block.schedule_version == version]
+    fitting = {
+        tuple(order)
+        for order in orders
+        if order and all(owner(number, order) == name for number, name in made)
+    }
+    return fitting.pop() if len(fitting) == 1 else None
 
 
 def silent(since: datetime, until: datetime, order: Sequence[str], producer: str) -> int:

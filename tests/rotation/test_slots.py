@@ -68,13 +68,31 @@ def test_a_gap_across_a_schedule_change_is_judged_by_the_block_after_it() -> Non
     assert slots.missed([before, block(FIRST + 24, 1)], orders, "bravo") == 12
 
 
-@pytest.mark.parametrize("version", [2, SAVANNA_SCHEDULE_VERSION])
-def test_a_gap_of_an_unknown_schedule_makes_the_count_unknown(version: int) -> None:
-    blocks = [block(FIRST), block(FIRST + 2, version)]
+def test_a_gap_of_an_unknown_schedule_makes_the_count_unknown() -> None:
+    # Version 2 has charlie where bravo was: no order that is known has that.
+    blocks = [block(FIRST), block(FIRST + 12, 2, "charlie"), block(FIRST + 14, 2, "charlie")]
     assert slots.missed(blocks, {1: ORDER}, "bravo") is None
-    assert slots.missed(blocks, {1: ORDER, version: ()}, "bravo") is None
+    assert slots.missed(blocks, {}, "bravo") is None
+    assert slots.missed(blocks, {1: ORDER, 2: ()}, "bravo") is None
     # A known gap does not make up for it.
     assert slots.missed([block(FIRST - 30), *blocks], {1: ORDER}, "bravo") is None
+
+
+@pytest.mark.parametrize("version", [1, SAVANNA_SCHEDULE_VERSION])
+def test_a_gap_is_judged_by_the_order_that_every_block_of_its_version_has(version: int) -> None:
+    # Version 2 is the one in force now. What was before is known by its blocks.
+    blocks = [
+        block(FIRST, version, "alpha"),
+        block(FIRST + 15, version, "bravo"),
+        block(FIRST + 24, version, "charlie"),
+    ]
+    assert slots.missed(blocks, {2: ORDER}, "bravo") == 11
+
+
+def test_two_orders_that_fit_decide_nothing() -> None:
+    blocks = [block(FIRST, 1, "alpha"), block(FIRST + 13, 1, "bravo")]
+    assert slots.missed(blocks, {2: ORDER, 3: ("alpha", "bravo", "delta")}, "bravo") is None
+    assert slots.missed(blocks, {2: ORDER, 3: ORDER}, "bravo") == 1
 
 
 def test_one_block_or_none_tells_of_no_gap() -> None:
