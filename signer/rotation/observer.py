@@ -69,13 +69,14 @@ class Observer:
         )
         self._learn(info, schedules)
         if rotation.transaction is not None:
-            await self._follow(rotation.transactions[0].head_number, info.head.number)
+            await self._follow(rotation.transactions[0].head_number, info.head)
         row_keys, agreed = self._agree(rows, info)
         silent = self._silent(rotation, schedules.active)
         target_silent_s = await self._silent_s(rotation.request.node)
         unfit = ""
-        if silent >= SILENT_SLOTS or (target_silent_s or 0.0) >= SILENT_NODE_S:
-            unfit = await self._unfit(rotation)
+        returning = rotation.state is State.RETURNING
+        if returning or silent >= SILENT_SLOTS or (target_silent_s or 0.0) >= SILENT_NODE_S:
+            unfit = await self._unfit(rotation, info.head)
         proof, foreign = await self._proof(rotation)
         return Facts(
             now=self._clock(),
@@ -95,7 +96,7 @@ class Observer:
             unfit=unfit,
             verified_dropped=self._dropped(rotation),
             finalizer=await self._finalizer(rotation, info),
-            missed_slots=slots.missed(self._blocks, self._orders, self._producer) if self._blocks else None,
+            missed_slots=self._missed(rotation),
         )
 
     # -- blocks --------------------------------------------------------------------------------------------
@@ -106,16 +107,26 @@ class Observer:
         if self._head is None or self._head[0].id != info.head.id:
             self._head = (info.head, self._monotonic())
 
-    async def _follow(self, first: int, head: int) -> None:
+    def _missed(self, rotation: Rotation) -> int | None:
+        """Count our slots without a block since the first transaction was built; None if not all blocks are here."""
+        if not self._blocks or self._blocks[0].number > rotation.transactions[0].head_number:
+            return None
+        return slots.missed(self._blocks, self._orders, self._producer)
+
+    async def _follow(self, first: int, head: Head) -> None:
         """Have the blocks from `first` to `head` of the chain as it is now, or the last of them."""
-        first = max(first, head - _MAX_BLOCKS)
+        first = max(first, head.number - _MAX_BLOCKS)
         if self._blocks and self._blocks[0].number < first:
             del self._blocks[: first - self._blocks[0].number]
+        place = head.number - self._blocks[0].number if self._blocks else -1
+        if 0 <= place < len(self._blocks) and self._blocks[place].id != head.id:
+            # A fork that is not longer yet than what it replaces.
+            del self._blocks[place:]
         while True:
             start = self._blocks[-1].number + 1 if self._blocks else first
-            if start > head:
+            if start > head.number:
                 return
-            numbers = range(start, min(head + 1, start + _AT_ONCE))
+            numbers = range(start, min(head.number + 1, start + _AT_ONCE))
             for block in await asyncio.gather(*(self._chain.block(number) for number in numbers)):
                 if self._blocks and block.previous != self._blocks[-1].id:
                     # A fork: go back until the chain fits again.
@@ -191,14 +202,18 @@ class Observer:
             self._active_since = head.time
         ours = [block.time for block in self._blocks if block.producer == self._producer]
         since = max([self._active_since, *ours[-1:]])
-        # A chain that waits for us alone has no new head: its time goes on all the same.
-        until = head.time + timedelta(seconds=self._monotonic() - seen)
-        return slots.silent(since, until, [each.name for each in active.producers], self._producer)
+        order = [each.name for each in active.producers]
+        until = head.time
+        if set(order) == {self._producer}:
+            # A chain that waits for us alone has no new head: its time goes on all the same. With other producers,
+            # an old head says that the API node is behind.
+            until += timedelta(seconds=self._monotonic() - seen)
+        return slots.silent(since, until, order, self._producer)
 
     # -- nodes ---------------------------------------------------------------------------------------------
 
     async def _silent_s(self, node: str) -> float | None:
-        """Return how long the API of `node` has been silent or far behind, in s; None if it has none."""
+        """Return how long the API of `node` has been silent, in s; None if it has none."""
         client = self._nodes.get(node)
         if client is None:
             return None
@@ -211,7 +226,7 @@ class Observer:
         self._answered[node] = now
         return 0.0
 
-    async def _unfit(self, rotation: Rotation) -> str:
+    async def _unfit(self, rotation: Rotation, head: Head) -> str:
         """Return why production cannot go back to the node that had it, empty if it can."""
         node, key = rotation.from_node, rotation.from_key
         if node is None or key is None:
@@ -223,7 +238,8 @@ class Observer:
             info = await client.info()
         except ChainError as error:
             return f"the API of {node} does not answer: {error}"
-        behind_s = (self._clock() - info.head.time).total_seconds()
+        # By the chain's own time: the local clock may be wrong.
+        behind_s = (head.time - info.head.time).total_seconds()
         if behind_s > _IN_SYNC_S:
             return f"{node} is {behind_s:.0f} s behind"
         return await self._desk.probe(key)
