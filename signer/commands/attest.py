@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from signer import config_file
 from signer.commands.exit_code import ExitCode
+from signer.commands.moment import to_the_second
 from signer.commands.table import lines, plain
 from signer.config_rules import nearest
 from signer.control_client import ControlClient
@@ -74,7 +75,7 @@ def list_nodes(arguments: argparse.Namespace) -> int:
             node["chain"],
             key["key"],
             f"{key['kind']}, {key['by']}",
-            key["at"],
+            to_the_second(key["at"]),
             "yes" if key["proof"] else "no",
             key["detail"],
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from signer import config_file
 from signer.commands.exit_code import ExitCode
+from signer.commands.moment import to_the_second
 from signer.commands.table import lines, plain
 from signer.control_client import ControlClient
 from signer.errors import ControlRefusedError
@@ -49,6 +50,7 @@ def _rings(client: ControlClient) -> list[dict[str, Any]]:
 
 def _report(found: Mapping[str, Any]) -> list[str]:
     seen = found["on_chain"]
+    head_time = "" if seen is None else seen["head_time"]
     text = [f"{found['producer']} on {found['chain']}"]
     if seen is None:
         text += [f"  NOBODY TELLS: {found['problem']}"]
@@ -59,7 +61,7 @@ def _report(found: Mapping[str, Any]) -> list[str]:
             f"  active      {_keys(seen['active'])}",
             f"  pending     {_keys(seen['pending'])}",
             f"  proposed    {_keys(seen['proposed'])}",
-            f"  head        {seen['head_number']} at {seen['head_time']}, {_age_s(seen['head_time']):.0f} s ago",
+            f"  head        {seen['head_number']} at {to_the_second(head_time)}, {_age_s(head_time):.0f} s ago",
             f"  irreversible {seen['irreversible_number']}, {seen['consensus']} consensus",
         ]
     text.append(f"  rotation    {_live(found['rotation'])}")
@@ -67,7 +69,7 @@ def _report(found: Mapping[str, Any]) -> list[str]:
         last = found["last"]
         text.append(
             f"  last        rotation {last['id']}, {last['kind']} to {last['node']}: {last['state']} "
-            f"since {last['state_since']}"
+            f"since {to_the_second(last['state_since'])}"
         )
     text.append(f"  permission  {found['permission']}: {_permission(found['permission_findings'])}")
     for each in found["permission_findings"] or ():
@@ -113,7 +115,7 @@ def _live(rotation: Mapping[str, Any] | None) -> str:
 def _permission(found: Sequence[object] | None) -> str:
     if found is None:
         return "nobody tells"
-    return f"{len(found)} findings" if found else "as it should be"
+    return "see below" if found else "as it should be"
 
 
 def _apis(apis: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -122,7 +124,7 @@ def _apis(apis: Sequence[Mapping[str, Any]]) -> list[str]:
             each["url"],
             "yes" if each["usable"] else "NO",
             each["head_number"] or "-",
-            each["head_time"] or "-",
+            to_the_second(each["head_time"]),
             each["reason"],
         )
         for each in apis

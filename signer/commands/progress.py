@@ -11,6 +11,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from signer.commands.moment import to_the_second
 from signer.commands.table import plain
 from signer.errors import ControlRefusedError, ControlUnreachableError
 
@@ -116,7 +117,9 @@ class Watcher:
             newest = entry is history[-1]
             waits = f"; waits for {rotation['awaited']}" if newest and rotation["awaited"] else ""
             after = _seconds(rotation["created_at"], entry["at"])
-            self._line(f"{entry['at']}  {after:4.0f} s  {entry['state']}: {entry['text']}{waits}")
+            self._line(
+                f"{to_the_second(entry['at'])}  {after:4.0f} s  {entry['state']}: {entry['text']}{waits}"
+            )
         self._shown = len(history)
         if self._living and rotation["live"]:
             self._alive(rotation)

@@ -14,6 +14,7 @@ from signer import config_file
 from signer.commands import rotations
 from signer.commands.chain import chosen
 from signer.commands.exit_code import ExitCode
+from signer.commands.moment import to_the_second
 from signer.commands.progress import Watcher, WatchTimeoutError
 from signer.commands.table import plain
 from signer.control_client import ControlClient
@@ -150,7 +151,7 @@ def _age(rotation: Mapping[str, Any]) -> timedelta:
 
 def _skip(arguments: argparse.Namespace, last: Mapping[str, Any]) -> int:
     reason = (
-        f"the last cycle, rotation {last['id']}, ended {last['state_since']}, "
+        f"the last cycle, rotation {last['id']}, ended {to_the_second(last['state_since'])}, "
         f"less than {arguments.not_within} ago: nothing to do"
     )
     if arguments.json:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from signer import config_file
 from signer.commands.exit_code import ExitCode
+from signer.commands.moment import to_the_second
 from signer.commands.progress import Watcher, WatchTimeoutError
 from signer.commands.table import lines, plain
 from signer.control_client import ControlClient
@@ -58,7 +59,7 @@ def list_rotations(arguments: argparse.Namespace) -> int:
             each["kind"],
             each["node"],
             each["state"],
-            each["state_since"],
+            to_the_second(each["state_since"]),
             each["requested_by"],
             each["to_key"],
         )
@@ -77,7 +78,8 @@ def show(arguments: argparse.Namespace) -> int:
         return ExitCode.OK
     text = [*_summary(rotation), ""]
     text += [
-        f"{each['at']}  {each['state']}: {each['text']} (by {each['by']})" for each in rotation["history"]
+        f"{to_the_second(each['at'])}  {each['state']}: {each['text']} (by {each['by']})"
+        for each in rotation["history"]
     ]
     print("\n".join(plain(line) for line in text))
     return ExitCode.OK
@@ -192,8 +194,9 @@ def findings(found: Mapping[str, Any]) -> list[str]:
 def _summary(rotation: Mapping[str, Any]) -> list[str]:
     emergency = ", an emergency" if rotation["emergency"] else ""
     why = f": {rotation['request_reason']}" if rotation["request_reason"] else ""
+    since = to_the_second(rotation["state_since"])
     text = [
-        f"rotation {rotation['id']}: {rotation['state']} since {rotation['state_since']}: {rotation['reason']}",
+        f"rotation {rotation['id']}: {rotation['state']} since {since}: {rotation['reason']}",
         f"  asked  {rotation['kind']} on {rotation['chain']} by {rotation['requested_by']}{emergency}{why}",
         f"  from   {', '.join(rotation['from_keys']) or '-'} of {rotation['from_node'] or '-'}",
         f"  to     {rotation['to_key']} of {rotation['node']}",
@@ -204,10 +207,10 @@ def _summary(rotation: Mapping[str, Any]) -> list[str]:
         text.append(f"  approved by {rotation['approved_by'] or 'nobody yet'}")
     if rotation["transaction_id"]:
         text.append(
-            f"  transaction {rotation['transaction_id']}, pushed {rotation['pushed_at'] or 'not yet'}"
+            f"  transaction {rotation['transaction_id']}, pushed {to_the_second(rotation['pushed_at'])}"
         )
     if rotation["active_at"]:
-        text.append(f"  active since {rotation['active_at']}")
+        text.append(f"  active since {to_the_second(rotation['active_at'])}")
     block = rotation["verified_block"]
     if block is not None:
         text.append(f"  proof  block {block['num']} {block['id']}, {block['producer_signature']}")
