@@ -86,6 +86,10 @@ class ApiProxy:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End it."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

@@ -234,7 +234,7 @@ class RotatingSigner:
             death_signal=signal.SIGTERM,
         )
         self._program.name = f"signer of {self.trial.folder.name}"
-        self._program.wait_until_up(self._ready, "the signer is ready")
+        self._program.wait_until_up(self._ready, "the signer is ready", timeout_s=_COMMAND_S)
 
     def _ready(self) -> bool:
         done = self.run("status", "--json")

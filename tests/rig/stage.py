@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from rig.api_proxy import ApiProxy
 from rig.kill_points import KillPoints
 from rig.member import Member
 from rig.own_producer import OwnProducer
@@ -29,6 +30,7 @@ class Stage:
         chain: the chain.
         scenes: what plays on it.
         members: all that were made, to be stopped in the end.
+        proxies: the same.
     """
 
     tools: Tools
@@ -36,6 +38,7 @@ class Stage:
     chain: Chain
     scenes: Scenes
     members: list[Member] = field(default_factory=list)
+    proxies: list[ApiProxy] = field(default_factory=list)
 
     def member(
         self,
@@ -74,7 +77,15 @@ class Stage:
             signer.serve_with(kills.environment)
         return member
 
+    def proxy(self) -> ApiProxy:
+        """Return a proxy in front of the boot node's API."""
+        made = ApiProxy(self.chain.boot.url)
+        self.proxies.append(made)
+        return made
+
     def stop(self) -> None:
-        """Stop every signer."""
+        """Stop every signer and every proxy."""
         for member in self.members:
             member.signer.stop()
+        for proxy in self.proxies:
+            proxy.stop()

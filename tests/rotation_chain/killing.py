@@ -6,10 +6,11 @@ while that doubles, up to 10 s. What only an elected producer's rotation writes,
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rig import keypair
-from rig.api_proxy import ApiProxy, is_push
+from rig.api_proxy import is_push
 from rig.condition import until
 from rig.kill_points import points_of
 
@@ -38,24 +39,32 @@ _SUCCESS = "registered-unscheduled"
 _STEP_S = 120.0
 
 
+@dataclass
+class Part:
+    """A scene's own producer and signer, behind a proxy."""
+
+    chain: Chain
+    member: Member
+    proxy: ApiProxy
+    stranger: str
+
+
 def play(stage: Stage) -> None:
-    """Let the scenes begin."""
-    for name, scene in (
-        ("approved", _approved),
-        ("people", _people),
-        ("rejected", _rejected),
-        ("failed", _failed),
+    """Let the scenes begin. Their signers start one after the other: each takes a second of both processors."""
+    stranger = keypair.generate(stage.tools, "k1").public
+    for name, scene, approval in (
+        ("rejected", _rejected, False),
+        ("failed", _failed, False),
+        ("approved", _approved, True),
+        ("people", _people, True),
     ):
-        stage.scenes.play(name, scene, stage)
-
-
-def _member(stage: Stage, name: str, urls: list[str], *, approval: str = "never") -> Member:
-    member = stage.member(name, urls, killed=True)
-    member.producer.register(member.signer.keys("primary")[0])
-    if approval != "never":
-        member.signer.append(f'\n[rotation]\napproval = "{approval}"\n')
-        member.signer.issue("second", "view", "approve")
-    return member
+        proxy = stage.proxy()
+        member = stage.member(name, [proxy.url], killed=True)
+        member.producer.register(member.signer.keys("primary")[0])
+        if approval:
+            member.signer.append('\n[rotation]\napproval = "always"\n')
+            member.signer.issue("second", "view", "approve")
+        stage.scenes.play(name, scene, Part(stage.chain, member, proxy, stranger))
 
 
 def _until_done(kills: KillPoints, events: tuple[Event, ...], act: Callable[[], object], what: str) -> None:
@@ -69,10 +78,9 @@ def _until_done(kills: KillPoints, events: tuple[Event, ...], act: Callable[[], 
     until(done, what, timeout_s=_STEP_S, interval_s=0.5, explain=lambda: f"killed at {sorted(kills.done())}")
 
 
-def _approved(stage: Stage) -> dict[str, Any]:
+def _approved(part: Part) -> dict[str, Any]:
     """One rotation, killed at every write from its plan to its end."""
-    member = _member(stage, "approved", [stage.chain.boot.url], approval="always")
-    signer = member.signer
+    member, signer = part.member, part.member.signer
     member.kills.arm(APPROVED)
     signer.ask("--to-node", "standby", "--i-know")
     found = signer.wait_for_state("approval")
@@ -84,13 +92,12 @@ def _approved(stage: Stage) -> dict[str, Any]:
         "approved",
     )
     ended = signer.wait_for_state(_SUCCESS, "failed")
-    return {"member": member, "ended": ended, "row": stage.chain.row("approved")}
+    return {"member": member, "ended": ended, "row": part.chain.row("approved")}
 
 
-def _people(stage: Stage) -> dict[str, Any]:
+def _people(part: Part) -> dict[str, Any]:
     """An end by a person, an emergency in the place of a rotation, an approval afterwards, a refusal."""
-    member = _member(stage, "people", [stage.chain.boot.url], approval="always")
-    signer, kills = member.signer, member.kills
+    member, signer, kills = part.member, part.member.signer, part.member.kills
     kills.arm(PEOPLE)
     states = []
 
@@ -119,54 +126,46 @@ def _people(stage: Stage) -> dict[str, Any]:
     return {"member": member, "states": states, "confirmed": emergency["id"]}
 
 
-def _rejected(stage: Stage) -> dict[str, Any]:
+def _rejected(part: Part) -> dict[str, Any]:
     """No API node takes the transaction; a person ends it, and it ends when no block can take it any more."""
-    with ApiProxy(stage.chain.boot.url) as proxy:
-        member = _member(stage, "rejected", [proxy.url])
-        before = stage.chain.row("rejected")["producer_key"]
-        signer = member.signer
-        proxy.passes = lambda path: not is_push(path)
-        member.kills.arm(REJECTED)
-        signer.ask("--to-node", "standby", "--i-know")
-        found = signer.wait_for_state("signed")
-        number = str(found["id"])
-        _until_done(member.kills, (Event.REJECTED,), lambda: None, "rejected")
-        _until_done(
-            member.kills,
-            (Event.ABORT_ASKED,),
-            lambda: signer.run("rotations", "abort", number),
-            "abort asked",
-        )
-        aborted = signer.wait_for_state("aborted", _SUCCESS)
-        # Once more, and somebody registers another key with the cold one meanwhile.
-        signer.ask("--to-node", "standby", "--i-know")
-        signer.wait_for_state("signed")
-        cold = signer.keys("primary")[1]
-        member.producer.register(cold)
-        superseded = signer.wait_for_state("superseded", "failed", _SUCCESS)
-        return {
-            "member": member,
-            "before": before,
-            "aborted": aborted,
-            "superseded": superseded,
-            "cold": cold,
-            "row": stage.chain.row("rejected"),
-        }
+    member, signer = part.member, part.member.signer
+    before = part.chain.row("rejected")["producer_key"]
+    part.proxy.passes = lambda path: not is_push(path)
+    member.kills.arm(REJECTED)
+    signer.ask("--to-node", "standby", "--i-know")
+    number = str(signer.wait_for_state("signed")["id"])
+    _until_done(member.kills, (Event.REJECTED,), lambda: None, "rejected")
+    _until_done(
+        member.kills, (Event.ABORT_ASKED,), lambda: signer.run("rotations", "abort", number), "abort asked"
+    )
+    aborted = signer.wait_for_state("aborted", _SUCCESS)
+    kept = part.chain.row("rejected")["producer_key"] == before
+    # Once more, and somebody registers another key with the cold one meanwhile.
+    signer.ask("--to-node", "standby", "--i-know")
+    signer.wait_for_state("signed")
+    cold = signer.keys("primary")[1]
+    member.producer.register(cold)
+    superseded = signer.wait_for_state("superseded", "failed", _SUCCESS)
+    return {
+        "member": member,
+        "kept": kept,
+        "aborted": aborted,
+        "superseded": superseded,
+        "cold": cold,
+        "row": part.chain.row("rejected"),
+    }
 
 
-def _failed(stage: Stage) -> dict[str, Any]:
+def _failed(part: Part) -> dict[str, Any]:
     """The permission is gone between preflight and push; the process dies before it has written that down."""
-    stranger = keypair.generate(stage.tools, "k1").public
-    with ApiProxy(stage.chain.boot.url) as proxy:
-        member = _member(stage, "failing", [proxy.url])
 
-        def take_away(path: str) -> bool:
-            if is_push(path):
-                stage.chain.cleos.run("set", "account", "permission", "failing", "rotate", stranger, "active")
-            return True
+    def take_away(path: str) -> bool:
+        if is_push(path):
+            part.chain.cleos.run("set", "account", "permission", "failed", "rotate", part.stranger, "active")
+        return True
 
-        proxy.passes = take_away
-        member.kills.arm(FAILED)
-        member.signer.ask("--to-node", "standby", "--i-know")
-        ended = member.signer.wait_for_state("failed", _SUCCESS)
-        return {"member": member, "ended": ended, "row": stage.chain.row("failing")}
+    part.proxy.passes = take_away
+    part.member.kills.arm(FAILED)
+    part.member.signer.ask("--to-node", "standby", "--i-know")
+    ended = part.member.signer.wait_for_state("failed", _SUCCESS)
+    return {"member": part.member, "ended": ended, "row": part.chain.row("failed")}

@@ -59,6 +59,7 @@ def test_a_transaction_that_nobody_takes(killed: Stage) -> None:
     shown: dict[str, Any] = killed.scenes.result("rejected")
     assert shown["member"].kills.done() == _points(killing.REJECTED)
     assert shown["aborted"]["state"] == "aborted"
+    assert shown["kept"]
     assert shown["superseded"]["state"] == "superseded"
     assert shown["cold"] in shown["superseded"]["reason"]
     assert shown["row"]["producer_key"] == shown["cold"]
