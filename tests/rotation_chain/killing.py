@@ -19,6 +19,8 @@ from signer.rotation.entry import Event
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rig.api_proxy import ApiProxy
+    from rig.chain import Chain
     from rig.kill_points import KillPoints
     from rig.member import Member
     from rig.stage import Stage
