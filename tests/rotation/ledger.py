@@ -157,6 +157,8 @@ class Ledger:
         refusal: what every node answers to any transaction.
         finalizer: the finalizer key that votes for us (Savanna).
         propose_in: in how many slots the system contract proposes a schedule for the first time.
+        slot: the last one that has passed.
+        salt: makes other blocks after a fork than before it.
         mempool: transactions that reached the producers.
         included: transaction -> number of its block.
         made: called with each block.
@@ -177,6 +179,7 @@ class Ledger:
     refusal: Refusal | None = None
     finalizer: str | None = None
     slot: int = 0
+    salt: str = ""
     mempool: dict[str, Transaction] = field(default_factory=dict)
     queue: list[Row | None] = field(default_factory=list)
     included: dict[str, int] = field(default_factory=dict)
@@ -305,6 +308,10 @@ class Ledger:
         """Let somebody else change the row in the next block."""
         self.queue.append(row)
 
+    def propose_now(self) -> None:
+        """Let the system contract propose a schedule in the next block."""
+        self.blocks[-1] = replace(self.head, proposed_slot=self.slot - PROPOSE_EVERY - 1)
+
     def fork(self, depth: int) -> int:
         """Drop blocks that are reversible, at most `depth`, and what was in them. Returns how many."""
         kept = max(self.head.irreversible, self.head.number - depth)
@@ -328,7 +335,7 @@ class Ledger:
         head, number = self.head, self.head.number + 1
         active, pending, proposed = self._schedules(number)
         producer, keys = active.owner(self.slot)
-        content = f"{number} {self.slot} {head.id} {len(self.mempool)}".encode()
+        content = f"{number} {self.slot} {head.id} {len(self.mempool)} {self.salt}".encode()
         signature = self._sign(keys, content) if producer == US else _signature(content)
         if signature is None:
             return
