@@ -77,7 +77,7 @@ def _until_done(kills: KillPoints, events: tuple[Event, ...], act: Callable[[], 
         act()
         return wanted <= kills.done()
 
-    until(done, what, timeout_s=_STEP_S, interval_s=0.5, explain=lambda: f"killed at {sorted(kills.done())}")
+    until(done, what, timeout_s=_STEP_S, interval_s=2.0, explain=lambda: f"killed at {sorted(kills.done())}")
 
 
 def _approved(part: Part) -> dict[str, Any]:

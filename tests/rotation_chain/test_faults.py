@@ -61,8 +61,7 @@ class Scene:
 
     def believed(self) -> list[bool]:
         """Return which of the API nodes the signer believes."""
-        (shown,) = self.member.signer.json("producer")["producers"]
-        return [api["usable"] for api in shown["apis"]]
+        return [api["usable"] for api in self.member.signer.view()["apis"]]
 
     def key(self) -> str:
         """The key that the row names."""
