@@ -6,7 +6,9 @@ HsmError                     never raised itself
 ├── TokenAbsentError         no token matches, or it was removed
 ├── TokenAmbiguousError      more than one token matches
 ├── PinSourceError           the PIN file or credential cannot be used; the token was not asked
+│   └── PinAwaitedError          a person has not typed it yet
 ├── PinRefusedError          the token said no to the PIN, or the PIN is locked
+│   └── PinWithheldError         one more wrong PIN would lock the token, so it was not asked
 ├── KeyAbsentError           no private key has this label and id
 ├── KeyAmbiguousError        more than one private key has this label and id
 ├── KeyUnfitError            the key is there, but must not or cannot be used
@@ -52,19 +54,37 @@ class PinSourceError(HsmError):
     """The PIN file or credential cannot be used. The token was not asked."""
 
 
+class PinAwaitedError(PinSourceError):
+    """A person has not typed the PIN yet. The token was not asked."""
+
+
 class PinRefusedError(HsmError):
     """The token said no to the PIN. Trying again may lock it.
 
     Attributes:
         code: the module's answer, such as "CKR_PIN_INCORRECT".
+        again: whether the token had counted a wrong PIN before this one (CKF_USER_PIN_COUNT_LOW).
     """
 
-    def __init__(self, operation: str, code: str) -> None:
+    def __init__(self, operation: str, code: str, *, again: bool = False) -> None:
         super().__init__(
             f"{operation}: the token refused the PIN ({code}). "
             "Correct the PIN source before the next try: most tokens lock after a few wrong PINs"
         )
         self.code = code
+        self.again = again
+
+
+class PinWithheldError(PinRefusedError):
+    """The token says that one more wrong PIN locks it, or that it is locked. It was not asked."""
+
+    def __init__(self, operation: str, flag: str) -> None:
+        super().__init__(operation, flag)
+        text = (
+            f"{operation}: the PIN was not tried: the token says {flag}, so a wrong one would lock it or it is "
+            "locked. Log in once with the token's own tool, which sets its count back, or reset its PIN there"
+        )
+        self.args = (text,)
 
 
 class KeyAbsentError(HsmError):

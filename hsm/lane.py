@@ -23,7 +23,7 @@ from pkcs11 import Mechanism
 from pkcs11.exceptions import PKCS11Error
 
 from hsm.curves import is_canonical, low_s
-from hsm.errors import DeviceError, HsmError, KeyAbsentError, PinRefusedError, code_of
+from hsm.errors import DeviceError, HsmError, KeyAbsentError, PinRefusedError, PinWithheldError, code_of
 from hsm.fitness import audit_key
 from hsm.frame import MAX_FRAME, Op, Outcome, pack_reply, unpack_request
 from hsm.hardening import die_with_parent, harden
@@ -198,7 +198,13 @@ def _reply(outcome: Outcome, request: Request, tries: int, module_ns: int, rs: b
 
 
 def _kind(error: HsmError) -> str:
+    if isinstance(error, PinWithheldError):
+        return "pin-withheld"
     return "pin-refused" if isinstance(error, PinRefusedError) else "away"
+
+
+def _again(error: HsmError) -> bool:
+    return isinstance(error, PinRefusedError) and error.again
 
 
 def main() -> int:
@@ -218,7 +224,8 @@ def main() -> int:
     try:
         findings = lane.open(request)
     except HsmError as error:
-        sock.send(json.dumps({"ok": False, "kind": _kind(error), "message": str(error)}).encode())
+        answer = {"ok": False, "kind": _kind(error), "again": _again(error), "message": str(error)}
+        sock.send(json.dumps(answer).encode())
         return 0
     del request
     sock.send(json.dumps({"ok": True, "findings": findings}).encode())

@@ -4,6 +4,7 @@ What it guarantees:
 - The module is initialised once per process, with locking. Without it SoftHSM crashes when two threads sign.
 - A token is used only if it is the one token that matches its URI.
 - A refused PIN leaves no session behind.
+- A user PIN is not sent to a token that says that a wrong one would lock it.
 
 Login belongs to the process, not to the session (PKCS#11 2.40, C_Login): one process holds one logged-in
 session here. `Session.close()` of our sessions does not log out; `Module.close_session` does.
@@ -19,7 +20,16 @@ from pkcs11 import TokenFlag, _pkcs11
 from pkcs11.exceptions import PKCS11Error
 
 from hsm import cryptoki
-from hsm.errors import ModuleError, TokenAbsentError, TokenAmbiguousError, code_of, from_code, translate
+from hsm.errors import (
+    ModuleError,
+    PinRefusedError,
+    PinWithheldError,
+    TokenAbsentError,
+    TokenAmbiguousError,
+    code_of,
+    from_code,
+    translate,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -150,10 +160,19 @@ class Module:
 
         Raises:
             PinRefusedError: the token refused the PIN. No session stays open.
+            PinWithheldError: as the token was found, a wrong PIN would lock it. It was not asked.
             TokenAbsentError: the token is gone.
             DeviceError: anything else, with its code.
         """
-        return self._open(token, pin, cryptoki.CKU_USER, write=write)
+        if pin is not None:
+            for flag in (TokenFlag.USER_PIN_LOCKED, TokenFlag.USER_PIN_FINAL_TRY):
+                if token.flags & flag:
+                    raise PinWithheldError(f"log in to token {token.label}", f"CKF_{flag.name}")
+        try:
+            return self._open(token, pin, cryptoki.CKU_USER, write=write)
+        except PinRefusedError as error:
+            error.again = bool(token.flags & TokenFlag.USER_PIN_COUNT_LOW)
+            raise
 
     def open_officer_session(self, token: Token, so_pin: Pin) -> Session:
         """Open a read-write session on `token` as the security officer. Raises as `open_session`."""

@@ -1,22 +1,25 @@
 """Where a PIN comes from, and how it is kept from showing itself.
 
-What it guarantees: a PIN is read only from a regular file that nobody else can read, and through no link; the
-text of a `Pin` never appears in `repr`, `str`, a format or a pickle; errors name the source, not its content.
+What it guarantees: a PIN is read only from a regular file that nobody else can read, and through no link, or was typed
+by a person; the text of a `Pin` never appears in `repr`, `str`, a format or a pickle; errors name the source, not its
+content.
 What it leaves to others: remembering that a token refused a PIN (hsm.refused), and asking a person.
 """
 
 from __future__ import annotations
 
 import errno
+import hmac
 import os
 import pwd
 import re
 import stat
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn, Protocol
 
-from hsm.errors import PinSourceError
+from hsm.errors import PinAwaitedError, PinSourceError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,7 +83,7 @@ class Pin:
 
 
 class PinSource(Protocol):
-    """A place that a PIN can be read from without a person."""
+    """A place that a PIN can be read from, whenever a lane is started."""
 
     def read(self) -> Pin:
         """Return the PIN, with the fingerprint of the state that was read. Raises PinSourceError."""
@@ -139,6 +142,73 @@ class PinCredential:
                 f"start the service by systemd with LoadCredentialEncrypted={self.name}:..."
             )
         return Path(folder) / self.name
+
+
+class TypedPin:
+    """A PIN that a person types while the signer runs: none before, none after `wipe`.
+
+    `wipe` overwrites the bytes kept here. Copies that Python made on the way (the text of a `Pin`, a message between
+    processes) are freed and not overwritten; no process of ours leaves a core dump (hsm.hardening).
+
+    Args:
+        remedy: how a person types it, for the error while there is none.
+    """
+
+    def __init__(self, remedy: str) -> None:
+        self._remedy = remedy
+        self._typed = bytearray()
+        self._fingerprint = Fingerprint(0, 0, 0, 0)
+
+    def __str__(self) -> str:
+        return "PIN that a person types"
+
+    def __repr__(self) -> str:
+        return "TypedPin(redacted)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a PIN is not pickled")
+
+    @property
+    def present(self) -> bool:
+        """Whether there is one now."""
+        return bool(self._typed)
+
+    def set(self, text: str) -> None:
+        """Take what was typed, in the place of anything before.
+
+        Raises:
+            PinSourceError: it cannot be a PIN.
+        """
+        Pin(text)
+        self.wipe()
+        self._typed = bytearray(text.encode())
+        # Each typing is a state of its own: a refusal of the last one does not bind this one (hsm.refused).
+        self._fingerprint = Fingerprint(0, 0, time.time_ns(), 0)
+
+    def wipe(self) -> None:
+        """Overwrite it."""
+        self._typed[:] = bytes(len(self._typed))
+        self._typed = bytearray()
+
+    def read(self) -> Pin:
+        """Return the PIN. Raises PinAwaitedError while there is none."""
+        fingerprint = self.fingerprint()
+        return Pin(self._typed.decode(), fingerprint)
+
+    def fingerprint(self) -> Fingerprint:
+        """Return which typing it is. Raises PinAwaitedError while there is none."""
+        if not self._typed:
+            raise PinAwaitedError(self._remedy)
+        return self._fingerprint
+
+
+def same_pin(source: PinSource, text: str) -> bool:
+    """Return whether `text` is the PIN of `source`, in a time that tells nothing of it. No token is asked.
+
+    Raises:
+        PinSourceError: the source cannot be read.
+    """
+    return hmac.compare_digest(source.read().reveal().encode(), text.encode("utf-8", "surrogatepass"))
 
 
 def _read(path: Path, what: str, modes: frozenset[int]) -> Pin:

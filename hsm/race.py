@@ -155,6 +155,11 @@ class Race:
             self._detach(lane)
         self.lanes.clear()
 
+    def lose_all(self, reason: str) -> None:
+        """Give every lane up, as if each had ended: what is in flight fails, what waits is told that there is none."""
+        for lane in list(self.lanes):
+            self._lose(lane, reason)
+
     def sweep(self, now_ns: int) -> None:
         """Drop lanes that are silent on a request for longer than the limit. Call it a few times a second."""
         limit_ns = int(self._limits.stuck_after_ms * 1_000_000)

@@ -1,7 +1,7 @@
 """The marker that a token refused a PIN. It outlives restarts, so that no restart loop locks a token.
 
 A marker stands for one state of the PIN source. Once the source changes, it blocks no more; a person can
-clear it too. It holds no PIN and no hash of one.
+clear it too. It counts the wrong PINs in a row. It holds no PIN and no hash of one.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _TOKEN_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}")
 #: A marker is a few hundred bytes; anything longer was not written here.
 _MAX_BYTES: Final = 65536
+#: What a marker that cannot be read counts for: more than anybody allows.
+_UNKNOWN_TRIES: Final = 1_000
 
 
 class RefusedMarker:
@@ -34,8 +36,17 @@ class RefusedMarker:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def mark(self, token: str, fingerprint: Fingerprint, reason: str) -> None:
+    def mark(
+        self, token: str, fingerprint: Fingerprint, reason: str, *, tried: bool = True, again: bool = False
+    ) -> None:
         """Record that `token` refused the PIN read at `fingerprint`. On disk when this returns.
+
+        Args:
+            token: its name.
+            fingerprint: the state of the PIN's source.
+            reason: for a person.
+            tried: whether the token was asked. If not, no wrong PIN is counted.
+            again: the token had counted a wrong PIN before; if nobody counted it here, it is counted too.
 
         Raises:
             OSError: the marker cannot be written. Do not try the PIN again.
@@ -45,6 +56,7 @@ class RefusedMarker:
         content = {
             "token": token,
             "fingerprint": fingerprint._asdict(),
+            "tries": max(self.tries(token), int(again)) + int(tried),
             "reason": reason,
             "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         }
@@ -81,6 +93,18 @@ class RefusedMarker:
         if marked != fingerprint:
             return None
         return f"refused at {at}: {reason}"
+
+    def tries(self, token: str) -> int:
+        """Return how many wrong PINs `token` was given in a row, as far as is known here; at least 1 if a marker is."""
+        try:
+            with self._path(token).open("rb") as file:
+                content = json.loads(file.read(_MAX_BYTES))
+            tries = content.get("tries", 1)
+        except FileNotFoundError:
+            return 0
+        except (OSError, ValueError, AttributeError):
+            return _UNKNOWN_TRIES
+        return tries if isinstance(tries, int) and tries >= 0 else _UNKNOWN_TRIES
 
     def clear(self, token: str) -> bool:
         """Forget the refusal, because a person says so or a login succeeded. Return whether there was one.

@@ -236,8 +236,14 @@ class Token(Model):
     """A file of mode 0400 or 0600 that holds the PIN and nothing else."""
     pin_credential: Name | None = None
     """The name of a systemd credential that holds the PIN."""
+    pin_prompt: bool = False
+    """Whether a person types the PIN after each start, with `cleos wallet unlock`: true or false."""
     purpose: Purpose = "block"
     """Which process opens it: "block" for the signing process, "control" for the control process."""
+    allow_create_key: Name | None = None
+    """The name of the chain in [chains] for whose accounts `cleos wallet create_key` may make keys in this token."""
+    allow_remove_key: bool = False
+    """Whether `cleos wallet remove_key` may destroy account keys in this token: true or false."""
 
     @field_validator("uri")
     @classmethod
@@ -297,6 +303,8 @@ class Listener(Model):
     """Whether a node listener may be reached from other machines: true or false."""
     allow_wallet_on_tcp: bool = False
     """Whether a wallet listener may be on TCP, where no user is checked: true or false."""
+    allow_stop: bool = False
+    """Whether /v1/keosd/stop on this wallet listener stops the signer: true or false."""
     tls_certificate: AbsolutePath | None = None
     """A PEM file with the certificate of a control listener on TCP, and those that lead to its root."""
     tls_key: AbsolutePath | None = None

@@ -111,6 +111,7 @@ def _tokens(config: Config) -> Iterator[Problem]:
     pins: dict[object, str] = {}
     for name, token in config.tokens.items():
         yield from _pin_source(name, token)
+        yield from _wallet(config, name, token)
         yield from _shared(
             config, f"tokens.{name}.uri", name, devices, (token.uri, *token.environment.items())
         )
@@ -131,14 +132,31 @@ def _pin_source(name: str, token: Token) -> Iterator[Problem]:
         for field, present in (
             ("pin_file", token.pin_file is not None),
             ("pin_credential", token.pin_credential is not None),
+            ("pin_prompt", token.pin_prompt),
         )
         if present
     ]
-    choice = "exactly one of pin_file and pin_credential"
+    choice = "exactly one of pin_file, pin_credential and pin_prompt"
     if not given:
         yield Problem(f"tokens.{name}", f"has no PIN source; give {choice}")
     elif len(given) > 1:
         yield Problem(f"tokens.{name}.{given[1]}", f"is a second PIN source beside {given[0]}; give {choice}")
+
+
+def _wallet(config: Config, name: str, token: Token) -> Iterator[Problem]:
+    """What cleos may do with a token."""
+    if token.pin_prompt and not any(listener.kind == "wallet" for listener in config.listeners):
+        yield Problem(
+            f"tokens.{name}.pin_prompt",
+            'needs a listener of kind "wallet", where `cleos wallet unlock` takes the PIN; add one',
+        )
+    for field in ("pin_prompt", "allow_create_key", "allow_remove_key"):
+        if getattr(token, field) and token.purpose != "block":
+            yield Problem(f"tokens.{name}.{field}", 'is for tokens of purpose "block"; remove this line')
+    if token.allow_create_key is not None and token.allow_create_key not in config.chains:
+        yield Problem(
+            f"tokens.{name}.allow_create_key", _unknown("chains", token.allow_create_key, config.chains)
+        )
 
 
 def _two_purposes(config: Config, name: str, other: str) -> bool:
@@ -189,6 +207,8 @@ def _nodes(config: Config) -> Iterator[Problem]:
 
 
 def _listener(config: Config, at: str, listener: Listener) -> Iterator[Problem]:
+    if listener.allow_stop and listener.kind != "wallet":
+        yield Problem(f"{at}.allow_stop", 'is for listeners of kind "wallet"; remove this line')
     if listener.kind == "node":
         if listener.node is None:
             yield Problem(

@@ -77,6 +77,12 @@ UNFREEZE: Final = "unfreeze"
 TOKEN_RETRY: Final = "token-retry"  # noqa: S105  # the name of an act
 PIN_REFUSED: Final = "pin-refused"
 PROBE: Final = "probe"
+UNLOCK: Final = "unlock"
+LOCK: Final = "lock"
+SET_TIMEOUT: Final = "set-timeout"
+WRONG_PIN: Final = "wrong-pin"
+CREATE_KEY: Final = "create-key"
+REMOVE_KEY: Final = "remove-key"
 TORN_TAIL: Final = "torn-tail"
 LOG_DAMAGED: Final = "log-damaged"
 LOG_MISSING: Final = "log-missing"
@@ -86,6 +92,7 @@ SYNC_FAILED: Final = "sync-failed"
 RESERVED: Final = frozenset(
     {
         *(START, STOP, RELOAD, FREEZE, UNFREEZE, TOKEN_RETRY, PIN_REFUSED, PROBE),
+        *(UNLOCK, LOCK, SET_TIMEOUT, WRONG_PIN, CREATE_KEY, REMOVE_KEY),
         *(TORN_TAIL, LOG_DAMAGED, LOG_MISSING, SYNC_FAILED, LOST),
     }
 )

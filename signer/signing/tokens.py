@@ -50,6 +50,8 @@ class Tokens:
             self._add_lane(message, fds[0])
         elif message["type"] == "token":
             self.keys.token_state(message["token"], message["state"], message["reason"])
+        elif message["type"] == "lock":
+            self.keys.rings[message["token"]].race.lose_all("the token was locked")
         else:
             return False
         return True

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from signer.channel import Message
     from signer.config import Config
+    from signer.supervisor.pins import Pins
 
     Answer = Callable[[Message], Awaitable[Message]]
 
@@ -34,6 +35,7 @@ class ControlProcess(Worker):
     Args:
         answer: answers a question of it; must not raise.
         on_decision: takes what became of a request to sign with one of its keys.
+        pins: where the PINs come from.
         on_token: takes a token's change of state: name, state, reason.
     """
 
@@ -42,9 +44,10 @@ class ControlProcess(Worker):
         config: Config,
         answer: Answer,
         on_decision: Callable[[dict[str, Any]], None],
+        pins: Pins,
         on_token: Callable[[str, str, str], None],
     ) -> None:
-        super().__init__("signer.control.process", config, selection.control_tokens(config), on_token)
+        super().__init__("signer.control.process", config, selection.control_tokens(config), pins, on_token)
         self.ready = False
         self._answer = answer
         self._on_decision = on_decision
@@ -82,6 +85,7 @@ class ControlKeeper:
     Args:
         answer: as ControlProcess.
         on_decision: as ControlProcess.
+        pins: as ControlProcess.
         on_token: as ControlProcess.
     """
 
@@ -89,10 +93,12 @@ class ControlKeeper:
         self,
         answer: Answer,
         on_decision: Callable[[dict[str, Any]], None],
+        pins: Pins,
         on_token: Callable[[str, str, str], None],
     ) -> None:
         self._answer = answer
         self._on_decision = on_decision
+        self._pins = pins
         self._on_token = on_token
         self._keeper: asyncio.Task[None] | None = None
         self._failures = 0
@@ -150,7 +156,7 @@ class ControlKeeper:
 
     async def _run_once(self, config: Config, sockets: list[socket.socket]) -> None:
         """Run one control process until it ends; cancelled, let it end in peace."""
-        process = ControlProcess(config, self._answer, self._on_decision, self._on_token)
+        process = ControlProcess(config, self._answer, self._on_decision, self._pins, self._on_token)
         try:
             await process.start(sockets)
             self.process = process

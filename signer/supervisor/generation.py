@@ -7,7 +7,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
-from signer import selection
+from signer import questions, selection
 from signer.supervisor.worker import Worker
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from signer.channel import Message
     from signer.config import Config
+    from signer.supervisor.pins import Pins
+    from signer.supervisor.wallet import Wallet
 
 
 class Generation(Worker):
@@ -22,6 +24,8 @@ class Generation(Worker):
 
     Args:
         number: counts the generations of this supervisor.
+        pins: where the PINs come from.
+        wallet: answers what the wallet listeners ask.
         on_audit: takes each decision.
         on_token: takes a token's change of state: name, state, reason.
     """
@@ -30,13 +34,18 @@ class Generation(Worker):
         self,
         number: int,
         config: Config,
+        pins: Pins,
+        wallet: Wallet,
+        *,
         on_audit: Callable[[dict[str, Any]], None],
         on_token: Callable[[str, str, str], None],
     ) -> None:
-        super().__init__("signer.signing.process", config, selection.block_tokens(config), on_token)
+        super().__init__("signer.signing.process", config, selection.block_tokens(config), pins, on_token)
         self.number = number
         self.listening = asyncio.Event()
         self._on_audit = on_audit
+        self._wallet = wallet
+        self._answers: set[asyncio.Task[None]] = set()
 
     # -- life ----------------------------------------------------------------------------------------
 
@@ -85,12 +94,24 @@ class Generation(Worker):
     # -- inside --------------------------------------------------------------------------------------
 
     def told(self, message: Message) -> None:
-        """Take decisions, and that it listens."""
-        if message["type"] == "audit":
+        """Take decisions, that it listens, and what its wallet listeners ask."""
+        kind = message["type"]
+        if kind == "audit":
             for entry in message["entries"]:
                 self._on_audit(entry)
-        elif message["type"] == "listening":
+        elif kind == "listening":
             self.listening.set()
+        elif kind == "wallet-used":
+            self._wallet.used()
+        elif kind == "wallet":
+            # What was begun is not broken off because the process ends: a lock is a lock.
+            task = asyncio.create_task(self._answer_to(message))
+            self._answers.add(task)
+            task.add_done_callback(self._answers.discard)
+
+    async def _answer_to(self, question: Message) -> None:
+        content = await self._wallet.answer(question)
+        self.send({"type": questions.ANSWER, "id": question["id"], **content})
 
     async def _wait_ended(self) -> None:
         await self.ended.wait()

@@ -3,6 +3,8 @@
 The first lane tries the PIN alone; others follow only after it was accepted. A refused PIN leaves a marker that
 outlives this process, and nothing logs in again until the PIN's source changes or a person says so: a token locks
 itself after a few wrong tries. The PIN goes over the lane's own socket, never by argument or environment.
+
+A token whose PIN a person types is `locked` while there is none, and after `lock`.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hsm.errors import PinSourceError
+from hsm.errors import PinAwaitedError, PinSourceError
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -67,9 +69,10 @@ class TokenState:
 
 
 class _OpenError(Exception):
-    def __init__(self, kind: str, message: str) -> None:
+    def __init__(self, kind: str, message: str, *, again: bool = False) -> None:
         super().__init__(message)
         self.kind = kind
+        self.again = again
 
 
 class LaneKeeper:
@@ -111,6 +114,8 @@ class LaneKeeper:
         self._changed = asyncio.Event()
         self._failures = 0
         self._refused: tuple[Fingerprint, str] | None = None
+        self._locks = 0
+        self._attempts: list[asyncio.Future[tuple[str, str]]] = []
         self.state = TokenState()
 
     # -- life ----------------------------------------------------------------------------------------
@@ -149,10 +154,38 @@ class LaneKeeper:
         self._failures = 0
         self._changed.set()
 
+    async def attempt(self) -> tuple[str, str]:
+        """Start a lane now, with the PIN as it is now; return the token's state after that, and the reason."""
+        attempt: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
+        self._attempts.append(attempt)
+        self._failures = 0
+        self._changed.set()
+        return await attempt
+
+    def lock(self) -> None:
+        """The PIN was wiped: end every lane, also one that is just logging in."""
+        self._locks += 1
+        for lane in self.state.lanes.values():
+            kill(lane.process)
+        self.state.lanes.clear()
+        self._refused = None
+        self._await_pin()
+        self._changed.set()
+
     # -- one lane ------------------------------------------------------------------------------------
 
     async def _start_one(self) -> None:
         await self._back_off()
+        attempts, self._attempts = self._attempts, []
+        try:
+            await self._try_one()
+        finally:
+            for attempt in attempts:
+                if not attempt.done():
+                    attempt.set_result((self.state.state, self.state.reason))
+
+    async def _try_one(self) -> None:
+        locks = self._locks
         try:
             fingerprint = self._source.fingerprint()
             refused = self._blocked(fingerprint)
@@ -161,6 +194,10 @@ class LaneKeeper:
                 await self._wait(_SOURCE_POLL_S)
                 return
             pin = self._source.read()
+        except PinAwaitedError:
+            self._await_pin()
+            await self._wait(_SOURCE_POLL_S)
+            return
         except PinSourceError as error:
             self._enter("pin-unreadable", str(error))
             await self._wait(_SOURCE_POLL_S)
@@ -169,13 +206,17 @@ class LaneKeeper:
             lane, fd, findings = await self._open(pin.reveal())
         except _OpenError as error:
             self._failures += 1
-            if error.kind == "pin-refused":
-                self._refuse(fingerprint, str(error))
+            if error.kind in ("pin-refused", "pin-withheld"):
+                self._refuse(fingerprint, error)
             elif not self.state.lanes:
                 self._enter("away", str(error))
             return
         finally:
             del pin
+        if locks != self._locks:
+            kill(lane.process)
+            os.close(fd)
+            return
         self.state.lanes[lane.id] = lane
         self._enter("logged-in", "")
         try:
@@ -183,13 +224,23 @@ class LaneKeeper:
         finally:
             os.close(fd)
 
-    def _refuse(self, fingerprint: Fingerprint, reason: str) -> None:
-        """Leave the marker, and remember the refusal also where none can be left."""
-        self._refused = (fingerprint, reason)
+    def _await_pin(self) -> None:
+        """Enter `locked`, unless the last PIN was refused: that a person should know."""
         try:
-            self._marker.mark(self._name, fingerprint, reason)
-        except OSError as error:
-            reason = f"{reason}; the marker of it cannot be written, so do not restart: {error.strerror}"
+            self._source.fingerprint()
+        except PinSourceError as error:
+            if self._refused is None:
+                self._enter("locked", str(error))
+
+    def _refuse(self, fingerprint: Fingerprint, error: _OpenError) -> None:
+        """Leave the marker, and remember the refusal also where none can be left."""
+        reason = str(error)
+        self._refused = (fingerprint, reason)
+        tried = error.kind == "pin-refused"
+        try:
+            self._marker.mark(self._name, fingerprint, reason, tried=tried, again=error.again)
+        except OSError as failure:
+            reason = f"{reason}; the marker of it cannot be written, so do not restart: {failure.strerror}"
         self._enter("pin-refused", reason)
 
     def _blocked(self, fingerprint: Fingerprint) -> str | None:
@@ -231,7 +282,7 @@ class LaneKeeper:
                 str(theirs.fileno()),
                 pass_fds=(theirs.fileno(),),
                 stdin=asyncio.subprocess.DEVNULL,
-                env=_environment(self._token),
+                env=environment(self._token),
             )
         except OSError as error:
             ours.close()
@@ -251,7 +302,7 @@ class LaneKeeper:
         if not answer["ok"]:
             await _reap(process)
             ours.close()
-            raise _OpenError(answer["kind"], answer["message"])
+            raise _OpenError(answer["kind"], answer["message"], again=answer["again"])
         lane = OpenLane(self._next_id(), process.pid, process, time.monotonic())
         return lane, ours.detach(), answer["findings"]
 
@@ -275,7 +326,7 @@ class LaneKeeper:
         return answer
 
 
-def _environment(token: Token) -> dict[str, str]:
+def environment(token: Token) -> dict[str, str]:
     """A lane sees what its module needs and nothing of ours."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "TZ") if name in os.environ}
     return {**kept, **token.environment}

@@ -38,14 +38,17 @@ from signer.supervisor.audit import AuditLog
 from signer.supervisor.control import ControlKeeper
 from signer.supervisor.generation import Generation
 from signer.supervisor.issued import Issued
+from signer.supervisor.pins import Pins
 from signer.supervisor.status import View
+from signer.supervisor.wallet import Wallet
 
 if TYPE_CHECKING:
     import socket
     from pathlib import Path
 
     from signer.channel import Message
-    from signer.config import Config
+    from signer.config import Config, Key
+    from signer.supervisor.lanes import LaneKeeper
     from signer.supervisor.worker import Worker
 
 log = logging.getLogger("signer.supervisor")
@@ -79,11 +82,21 @@ class Reloaded(NamedTuple):
 
 
 class Supervisor:
-    """Everything of this process, tied together."""
+    """Everything of this process, tied together.
+
+    Attributes:
+        path: the configuration file.
+        config: what is in service of it.
+        pins: where PINs come from.
+        wallet: what cleos may do with tokens.
+        issued: the signatures of this signer.
+    """
 
     def __init__(self, path: Path, config: Config, *, only: str | None) -> None:
-        self._path = path
-        self._config = config
+        self.path = path
+        self.config = config
+        self.pins = Pins()
+        self.wallet = Wallet(self, config)
         self._only = only
         self._bound: dict[str, socket.socket] = {}
         self._number = 0
@@ -102,7 +115,7 @@ class Supervisor:
         self._audit_path = config.state_dir / "audit" / "audit.jsonl"
         self._audit = AuditLog(self._audit_path)
         self._control = ControlKeeper(
-            Answers(self).answer, self._control_decision, partial(self._token_changed, None)
+            Answers(self).answer, self._control_decision, self.pins, partial(self._token_changed, None)
         )
 
     # -- life ----------------------------------------------------------------------------------------
@@ -113,21 +126,21 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGTERM, self.stop, "SIGTERM")
         loop.add_signal_handler(signal.SIGINT, self.stop, "SIGINT")
         loop.add_signal_handler(signal.SIGHUP, self._reload_on_signal)
-        self.act(audit.START, f"uid {os.geteuid()}", f"version {__version__}, configuration {self._path}")
+        self.act(audit.START, f"uid {os.geteuid()}", f"version {__version__}, configuration {self.path}")
         for mark in self._markers.list():
             self.act(
                 audit.FREEZE,
                 str(mark["by"]),
                 f"in force at start: {mark['scope']} {mark['name']}: {mark['reason']}",
             )
-        self._bind(self._config)
+        self._bind(self.config)
         admin = self._start_admin()
         code = 0
         try:
             if self._only != "control":
                 code = await self._first_generation()
             if code == 0 and self._only != "signing":
-                self._control.start(self._config, self._control_sockets())
+                self._control.start(self.config, self._control_sockets())
             if code == 0:
                 self._spawn(self.issued.learn(self._audit_path))
                 await self._stopping.wait()
@@ -144,7 +157,7 @@ class Supervisor:
         return code
 
     async def _first_generation(self) -> int:
-        generation = await self._start_generation(self._config)
+        generation = await self._start_generation(self.config)
         self._current = generation
         resolved = asyncio.create_task(generation.resolved(_RESOLVE_S))
         await asyncio.wait({resolved}, timeout=_LISTEN_ANYWAY_S)
@@ -172,7 +185,7 @@ class Supervisor:
 
     def _hopeless(self, generation: Generation) -> bool:
         """Whether every block key is quarantined. A token that is away or a PIN that waits may still come."""
-        block = [str(key.public_key) for key in self._config.keys if key.role == "block"]
+        block = [str(key.public_key) for key in self.config.keys if key.role == "block"]
         states = [generation.states.get(name, "unavailable") for name in block]
         self._failure = "; ".join(f"{name}: {generation.reasons.get(name, '')}" for name in block)
         return bool(block) and all(state == "quarantined" for state in states)
@@ -180,7 +193,9 @@ class Supervisor:
     async def _start_generation(self, config: Config) -> Generation:
         self._number += 1
         changed = partial(self._token_changed, self._number)
-        generation = Generation(self._number, config, self._decision, changed)
+        generation = Generation(
+            self._number, config, self.pins, self.wallet, on_audit=self._decision, on_token=changed
+        )
         await generation.start(
             [self._bound[listener.address] for listener in selection.signing_listeners(config)]
         )
@@ -220,7 +235,7 @@ class Supervisor:
         self._crashes = 0 if healthy else self._crashes + 1
         if self._crashes:
             await asyncio.sleep(min(_CRASH_BACKOFF_MAX_S, _CRASH_BACKOFF_S * 2 ** min(self._crashes, 10)))
-        replacement = await self._start_generation(self._config)
+        replacement = await self._start_generation(self.config)
         if generation is not self._current or self._stopping.is_set():
             await replacement.kill()  # a reload was faster
             return
@@ -231,6 +246,8 @@ class Supervisor:
 
     async def _end(self) -> None:
         self._stopping.set()
+        self.wallet.close()
+        self.pins.wipe()
         generations = self._generations()
         self._current = None
         await asyncio.gather(
@@ -254,12 +271,12 @@ class Supervisor:
                 self._bound[listener.address] = sockets.bind(listener)
 
     def _control_sockets(self) -> list[socket.socket]:
-        return [self._bound[listener.address] for listener in selection.control_listeners(self._config)]
+        return [self._bound[listener.address] for listener in selection.control_listeners(self.config)]
 
     def _start_admin(self) -> tuple[server.Server, asyncio.Task[None]]:
-        wanted = [listener for listener in self._config.listeners if listener.kind == "admin"]
+        wanted = [listener for listener in self.config.listeners if listener.kind == "admin"]
         bound = [self._bound[listener.address] for listener in wanted]
-        listeners = [Listener.of(listener, self._config.limits) for listener in wanted]
+        listeners = [Listener.of(listener, self.config.limits) for listener in wanted]
         for listener in listeners:
             listener.peers = frozenset({0, os.geteuid()})
         admin = server.build(AdminApp(self), listeners, bound)
@@ -268,13 +285,15 @@ class Supervisor:
     # -- audit ---------------------------------------------------------------------------------------
 
     def _decision(self, entry: dict[str, Any]) -> None:
+        if entry["verdict"] == audit.Verdict.SIGNED:
+            self.wallet.used()
         self.issued.add(entry)
         self._audit.decision(entry)
 
     def _control_decision(self, entry: dict[str, Any]) -> None:
         """Take a decision of the control process; a signature only if it is of one of its own keys."""
-        tokens = selection.control_tokens(self._config)
-        own = {str(key.public_key) for key in self._config.keys if key.token in tokens}
+        tokens = selection.control_tokens(self.config)
+        own = {str(key.public_key) for key in self.config.keys if key.token in tokens}
         if entry["verdict"] == audit.Verdict.SIGNED and entry["key"] not in own:
             log.error(
                 "decision of the control process on a key that is not its own", extra={"key": entry["key"]}
@@ -294,6 +313,31 @@ class Supervisor:
         log.log(level, "token state", extra=fields)
         if state == "pin-refused":
             self.act(audit.PIN_REFUSED, "signer", f"token {token}: {reason}")
+            typed = self.pins.typed(self.config, token) if token in self.config.tokens else None
+            if typed is not None:
+                typed.wipe()  # a token may have got another PIN since
+
+    # -- tokens --------------------------------------------------------------------------------------
+
+    def keeper(self, token: str) -> LaneKeeper | None:
+        """Return who keeps the lanes of a block token, None where no signing process has it."""
+        return self._current.keepers.get(token) if self._current else None
+
+    async def checked(self, token: str, timeout_s: float) -> None:
+        """Wait until the keys of a block token that opens are checked, and not longer than `timeout_s`."""
+        if self._current is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._current.checked[token].wait(), timeout_s)
+
+    def log_out(self, token: str) -> None:
+        """End the lanes of a block token in every signing process, after its PIN was wiped."""
+        for generation in self._generations():
+            if token in generation.keepers:
+                generation.lock(token)
+
+    def is_frozen(self, key: Key) -> bool:
+        """Whether a freeze marker covers the key."""
+        return self._markers.frozen(key.node or "", str(key.public_key)) is not None
 
     # -- administration ------------------------------------------------------------------------------
 
@@ -302,7 +346,7 @@ class Supervisor:
         generation = self._current
         views = await self._views()
         inner = views["block"].said
-        keys = status.key_states(self._config, views)
+        keys = status.key_states(self.config, views)
         frozen = self._markers.list()
         for key in keys:
             reason = self._markers.frozen(key["node"] or "", key["public_key"])
@@ -318,9 +362,9 @@ class Supervisor:
             for key in keys
             if key["role"] == "block"
             and key["state"] == "active"
-            and self._config.tokens[key["token"]].purpose == "block"
+            and self.config.tokens[key["token"]].purpose == "block"
         }
-        ready = listening and inner is not None and set(self._config.nodes) <= usable
+        ready = listening and inner is not None and set(self.config.nodes) <= usable
         return {
             "state": "stopping" if self._stopping.is_set() else "serving" if serving else "starting",
             "ready": ready,
@@ -329,12 +373,12 @@ class Supervisor:
             "signing_pid": generation.pid if generation else None,
             "version": __version__,
             "started_at": self._started,
-            "config": str(self._path),
+            "config": str(self.path),
             "generation": generation.number if generation else self._number,
             "problems": self._problems(views, keys),
             "restarts": self._restarts,
             "frozen": frozen,
-            "tokens": status.token_states(self._config, views),
+            "tokens": status.token_states(self.config, views),
             "keys": keys,
             "counters": inner["counters"] if inner else {},
             "audit": self._audit.state(),
@@ -362,7 +406,7 @@ class Supervisor:
         """Return why the control process is silent."""
         if self._only == "signing":
             return "no control process here: started with --only signing"
-        if not selection.control_listeners(self._config):
+        if not selection.control_listeners(self.config):
             return "no control process here: the configuration has no listener of kind control"
         return f"the control process {'does not answer' if self._control.ready else 'is being started'}"
 
@@ -414,14 +458,14 @@ class Supervisor:
                 name  # of a node or key that has left the configuration since: it must be possible to end it
             )
         if scope == "node":
-            if name not in self._config.nodes:
-                raise AdminError(f"there is no node {name!r}; nodes: {', '.join(self._config.nodes)}")
+            if name not in self.config.nodes:
+                raise AdminError(f"there is no node {name!r}; nodes: {', '.join(self.config.nodes)}")
             return name
         try:
             key = PublicKey.parse(name)
         except FormatError as error:
             raise AdminError(str(error)) from None
-        if str(key) not in {str(own.public_key) for own in self._config.keys}:
+        if str(key) not in {str(own.public_key) for own in self.config.keys}:
             raise AdminError(f"{name} is not among the configured keys; `signer keys list` shows them")
         return str(key)
 
@@ -443,6 +487,7 @@ class Supervisor:
                     os.kill(generation.pid, signal.SIGKILL)
         log.warning("frozen", extra={"status": scope, "key": name, "caller": by, "reason": reason})
         self.act(audit.FREEZE, by, f"{scope} {name}: {reason}")
+        self.wallet.lock_frozen()
 
     def unfreeze(self, scope: str, name: str, by: str, reason: str) -> bool:
         """End a freeze. Returns whether there was one. The reason may be empty.
@@ -465,9 +510,9 @@ class Supervisor:
         Raises:
             AdminError: there is no such token, or the process that opens it is not there.
         """
-        if token not in self._config.tokens:
-            raise AdminError(f"there is no token {token!r}; tokens: {', '.join(self._config.tokens)}")
-        block = self._config.tokens[token].purpose == "block"
+        if token not in self.config.tokens:
+            raise AdminError(f"there is no token {token!r}; tokens: {', '.join(self.config.tokens)}")
+        block = self.config.tokens[token].purpose == "block"
         worker: Worker | None = self._current if block else self._control.process
         keeper = worker.keepers.get(token) if worker else None
         if keeper is None:
@@ -475,6 +520,7 @@ class Supervisor:
                 f"token {token!r} is not open here: {self._no_signing() if block else self._no_control()}"
             )
         keeper.retry()
+        self.wallet.forgive(token)
         self.act(audit.TOKEN_RETRY, by, f"token {token}")
 
     def stop(self, by: str) -> None:
@@ -489,10 +535,17 @@ class Supervisor:
 
         self._spawn(attempt())
 
-    async def reload(self, by: str) -> Reloaded:
+    async def reload(
+        self, by: str, *, wait: bool = True, giving_up: frozenset[str] = frozenset()
+    ) -> Reloaded:
         """Start a generation with the configuration on disk, hand over, and wait until the old one has ended.
 
         The control process is replaced too. With --only control there is nothing else to replace.
+
+        Args:
+            by: who wants it.
+            wait: whether to wait for the end of the old one. Who is asked by it must not.
+            giving_up: keys (PUB_ form) that may be lost.
 
         Raises:
             ConfigError: the file is invalid. The old process serves on.
@@ -500,7 +553,7 @@ class Supervisor:
         """
         async with self._reloading:
             try:
-                return await self._reload(by)
+                return await self._reload(by, wait, giving_up)
             except (ConfigError, AdminError) as error:
                 log.error(
                     "reload refused; the old configuration serves on",
@@ -508,18 +561,18 @@ class Supervisor:
                 )
                 raise
 
-    async def _reload(self, by: str) -> Reloaded:
-        config = config_file.load(self._path)
-        if config.state_dir != self._config.state_dir:
-            raise ConfigError(f"{self._path}: state_dir: cannot change while the signer runs; restart it")
-        if config.admin_socket != self._config.admin_socket:
+    async def _reload(self, by: str, wait: bool, giving_up: frozenset[str]) -> Reloaded:  # noqa: FBT001 - as reload
+        config = config_file.load(self.path)
+        if config.state_dir != self.config.state_dir:
+            raise ConfigError(f"{self.path}: state_dir: cannot change while the signer runs; restart it")
+        if config.admin_socket != self.config.admin_socket:
             raise ConfigError(
-                f"{self._path}: the admin socket cannot change while the signer runs; restart it"
+                f"{self.path}: the admin socket cannot change while the signer runs; restart it"
             )
         bound = set(self._bound)
         try:
             self._bind(config)
-            replacement = None if self._only == "control" else await self._prepare(config)
+            replacement = None if self._only == "control" else await self._prepare(config, giving_up)
         except BaseException:
             for address in set(self._bound) - bound:
                 sockets.release(self._bound.pop(address))
@@ -530,7 +583,7 @@ class Supervisor:
         draining = self._hand_over(config, replacement)
         self.act(audit.RELOAD, by, f"generation {number}")
         log.info("reloaded", extra={"generation": number, "caller": by})
-        if draining is not None:
+        if draining is not None and wait:
             # Whoever took a key out of the configuration may use it elsewhere once this returns.
             await asyncio.wait({draining})
         states = replacement.states if replacement is not None else {}
@@ -538,7 +591,7 @@ class Supervisor:
         reasons = replacement.reasons if replacement is not None else {}
         return Reloaded(number, {name: reasons[name] for name in quarantined})
 
-    async def _prepare(self, config: Config) -> Generation:
+    async def _prepare(self, config: Config, giving_up: frozenset[str]) -> Generation:
         """Return a generation that listens, or none at all."""
         replacement = await self._start_generation(config)
         self._preparing = replacement
@@ -546,7 +599,7 @@ class Supervisor:
             await replacement.resolved(_RESOLVE_S)
             if replacement.ended.is_set():
                 raise AdminError("the new signing process ended while it started; see the log")
-            await self._refuse_loss(replacement)
+            await self._refuse_loss(replacement, giving_up)
             replacement.listen()
             try:
                 await asyncio.wait_for(replacement.listening.wait(), _LISTEN_ANYWAY_S)
@@ -558,13 +611,13 @@ class Supervisor:
             raise
         return replacement
 
-    async def _refuse_loss(self, replacement: Generation) -> None:
+    async def _refuse_loss(self, replacement: Generation, giving_up: frozenset[str]) -> None:
         """Refuse a generation that cannot use a key which signed in the last hour and works now."""
         inner = await _ask(self._current)
         works = {key["public_key"] for key in inner["keys"] if key["state"] == "active"} if inner else set()
         with contextlib.suppress(AdminError):  # a log that cannot be read in time must not stop a reload
             await self.issued.learned()
-        recent = self.issued.since(time.time() - _RECENT_S) & works
+        recent = (self.issued.since(time.time() - _RECENT_S) & works) - giving_up
         lost = sorted(name for name in recent if replacement.states.get(name) != "active")
         if lost:
             why = "; ".join(f"{name}: {_why_lost(replacement, name)}" for name in lost)
@@ -576,7 +629,8 @@ class Supervisor:
         wanted = {listener.address for listener in selection.served_listeners(config, self._only)}
         for address in set(self._bound) - wanted:
             sockets.release(self._bound.pop(address))
-        self._config = config
+        self.config = config
+        self.pins.keep(config)
         if replacement is not None:
             self._watch(replacement)
         if self._only != "signing":

@@ -9,7 +9,6 @@ import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from hsm.pin import PinCredential, PinFile
 from hsm.refused import RefusedMarker
 from signer import questions, selection
 from signer.questions import Questions
@@ -21,10 +20,10 @@ if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import Callable
 
-    from hsm.pin import PinSource
     from signer.channel import Channel, Message
     from signer.config import Config
     from signer.supervisor.lanes import OpenLane
+    from signer.supervisor.pins import Pins
 
 _ANSWER_S = 0.5
 _LANE_IDS = itertools.count(1)
@@ -36,6 +35,7 @@ class Worker(ABC):
     Args:
         module: what `python -m` runs.
         tokens: the names of the tokens that it works with.
+        pins: where their PINs come from.
         on_token: takes a token's change of state: name, state, reason.
 
     Attributes:
@@ -49,7 +49,12 @@ class Worker(ABC):
     """
 
     def __init__(
-        self, module: str, config: Config, tokens: list[str], on_token: Callable[[str, str, str], None]
+        self,
+        module: str,
+        config: Config,
+        tokens: list[str],
+        pins: Pins,
+        on_token: Callable[[str, str, str], None],
     ) -> None:
         self.config = config
         self.states: dict[str, str] = {}
@@ -69,7 +74,7 @@ class Worker(ABC):
                 name,
                 config.tokens[name],
                 selection.keys_of_token(config, name),
-                _pin_source(config, name),
+                pins.source(config, name),
                 marker,
                 backoff_max_s=config.lanes.restart_backoff_max_ms / 1000,
                 next_id=lambda: next(_LANE_IDS),
@@ -134,6 +139,12 @@ class Worker(ABC):
                 found.append(f"token {name}: {len(state.lanes)} of {wanted} lanes are open")
         return found
 
+    def lock(self, token: str) -> None:
+        """The token's PIN was wiped: end its lanes, here and in the process."""
+        self.send({"type": "lock", "token": token})
+        self.keepers[token].lock()
+        self.checked[token].clear()
+
     # -- inside --------------------------------------------------------------------------------------
 
     def send(self, message: Message) -> None:
@@ -172,10 +183,3 @@ class Worker(ABC):
         """Tell the process why a token's keys cannot sign, so that it can tell who asks."""
         self.send({"type": "token", "token": token, "state": state, "reason": reason})
         self._on_token(token, state, reason)
-
-
-def _pin_source(config: Config, token: str) -> PinSource:
-    settings = config.tokens[token]
-    if settings.pin_file is not None:
-        return PinFile(settings.pin_file)
-    return PinCredential(settings.pin_credential or "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from pkcs11 import exceptions as p11
 
@@ -55,7 +57,7 @@ def test_both_ways_to_a_code_give_the_same_name() -> None:
 
 def test_the_tree_in_the_docstring_is_the_tree() -> None:
     """Every class stands in the drawing, and the drawing names no other."""
-    drawn = {line.split()[1] for line in (hsm.errors.__doc__ or "").splitlines() if line[:2] in {"├─", "└─"}}
+    drawn = set(re.findall(r"[├└]── (\w+)", hsm.errors.__doc__ or ""))
     classes = {
         name
         for name, value in vars(hsm.errors).items()

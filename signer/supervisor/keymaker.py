@@ -1,0 +1,59 @@
+"""Making or destroying one key of a token, in a process of its own (hsm.keymaker)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sys
+from typing import TYPE_CHECKING, Final
+
+from signer.errors import SigningError
+from signer.supervisor.lanes import environment, kill
+
+if TYPE_CHECKING:
+    from hsm.pin import Pin
+    from signer.config import Token
+
+#: Generating a key in a slow token takes seconds.
+_TIMEOUT_S: Final = 60.0
+_MAX_ANSWER: Final = 16_384
+
+
+async def perform(token: Token, pin: Pin, change: dict[str, str]) -> dict[str, str]:
+    """Make or destroy a key; return its public point and CKA_ID in hex.
+
+    Args:
+        token: where.
+        pin: its PIN; it goes over the process' own socket, never by argument or environment.
+        change: `label` and `curve` of a new key, or `label`, `id` and `point` of one to destroy.
+
+    Raises:
+        SigningError: the token says no, or did not answer.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    with ours:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "hsm.keymaker", "--fd", str(theirs.fileno())),
+                pass_fds=(theirs.fileno(),),
+                stdin=asyncio.subprocess.DEVNULL,
+                env=environment(token),
+            )
+        finally:
+            theirs.close()
+        loop = asyncio.get_running_loop()
+        request = json.dumps({"uri": str(token.uri), "pin": pin.reveal(), **change})
+        try:
+            async with asyncio.timeout(_TIMEOUT_S):
+                await loop.sock_sendall(ours, request.encode())
+                answer = json.loads(await loop.sock_recv(ours, _MAX_ANSWER))
+        except (OSError, TimeoutError, ValueError):
+            raise SigningError("the process that works on the key ended, or did not answer") from None
+        finally:
+            kill(process)
+            await process.wait()
+    if not answer.pop("ok"):
+        raise SigningError(answer["message"])
+    return {name: str(value) for name, value in answer.items()}
