@@ -242,7 +242,8 @@ class RotatingSigner:
         user = [f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--clear-groups"]
         self._program = Program(
             [
-                *(["setpriv", *user, "--"] if os.geteuid() == 0 else []),
+                # As quickstart does for root: nodeos does not wait while the machine is busy.
+                *(["nice", "-n", "-10", "setpriv", *user, "--"] if os.geteuid() == 0 else []),
                 # Behind setpriv: what a library makes as root, the signer's user could not use.
                 *("env", *(f"{name}={value}" for name, value in environment.items())),
                 *self.command("serve"),
