@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    import ssl
     from types import TracebackType
 
 ANSWERS = Path(__file__).with_name("answers")
@@ -70,9 +71,10 @@ class FakeApi:
         bodies: with what.
     """
 
-    def __init__(self, *, head: int = 1000) -> None:
+    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
         self.chain_id = CHAIN_ID
-        self.head = head
+        self.head = 1000
+        self._tls = tls
         self.behind = 10
         self.schedule_version = 1
         self.replies: dict[str, Reply] = {}
@@ -85,7 +87,7 @@ class FakeApi:
     @property
     def url(self) -> str:
         """Its address."""
-        return f"http://127.0.0.1:{self._port}"
+        return f"http{'s' if self._tls else ''}://127.0.0.1:{self._port}"
 
     @property
     def head_time(self) -> datetime:
@@ -94,7 +96,7 @@ class FakeApi:
 
     async def start(self) -> None:
         """Listen, on the port of the last time."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port, ssl=self._tls)
         self._port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -148,7 +150,7 @@ class FakeApi:
                     await self._answer(reader, writer)
         finally:
             self._tasks.discard(task)
-            writer.close()
+            writer.transport.abort()  # also when the other side does not read
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request, *headers = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
