@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from signer.chain.values import Consensus
-from signer.errors import ChainError
+from signer.errors import ChainAnswerError, ChainError
 from signer.rotation import slots
 from signer.rotation.machine import SILENT_NODE_S, SILENT_SLOTS, Facts
 from signer.rotation.rotation import State, VerifiedBlock
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 #: Blocks that a look fetches at once, and at most in all: half an hour of them.
 _AT_ONCE: Final = 16
 _MAX_BLOCKS: Final = 3600
+#: A fork is never deeper than what is reversible: 360 blocks with 21 producers in legacy consensus.
+_MAX_MISFITS: Final = 400
 #: A node whose head is older than this does not follow the chain, in s (two rounds).
 _IN_SYNC_S: Final = 12.0
 #: A signature is in the supervisor's memory this long after its block is on chain, in s. Later it is not ours.
@@ -102,7 +104,13 @@ class Observer:
     # -- blocks --------------------------------------------------------------------------------------------
 
     def _learn(self, info: Info, schedules: Schedules) -> None:
-        """Remember what later blocks are judged by."""
+        """Remember what later blocks are judged by.
+
+        Raises:
+            ChainError: the schedules are older than what was in force before: from an API node that is behind.
+        """
+        if schedules.active.version < max(self._orders, default=0):
+            raise ChainAnswerError("an API node shows a schedule that is not in force any more")
         self._orders[schedules.active.version] = tuple(each.name for each in schedules.active.producers)
         if self._head is None or self._head[0].id != info.head.id:
             self._head = (info.head, self._monotonic())
@@ -114,7 +122,11 @@ class Observer:
         return slots.missed(self._blocks, self._orders, self._producer)
 
     async def _follow(self, first: int, head: Head) -> None:
-        """Have the blocks from `first` to `head` of the chain as it is now, or the last of them."""
+        """Have the blocks from `first` to `head` of the chain as it is now, or the last of them.
+
+        Raises:
+            ChainError: an API node does not tell, or shows blocks of which none follows the other.
+        """
         first = max(first, head.number - _MAX_BLOCKS)
         if self._blocks and self._blocks[0].number < first:
             del self._blocks[: first - self._blocks[0].number]
@@ -122,7 +134,8 @@ class Observer:
         if 0 <= place < len(self._blocks) and self._blocks[place].id != head.id:
             # A fork that is not longer yet than what it replaces.
             del self._blocks[place:]
-        while True:
+        misfits = 0
+        while misfits <= _MAX_MISFITS:
             start = self._blocks[-1].number + 1 if self._blocks else first
             if start > head.number:
                 return
@@ -131,8 +144,10 @@ class Observer:
                 if self._blocks and block.previous != self._blocks[-1].id:
                     # A fork: go back until the chain fits again.
                     self._blocks.pop()
+                    misfits += 1
                     break
                 self._blocks.append(block)
+        raise ChainAnswerError("an API node shows blocks of which none follows the other")
 
     def _dropped(self, rotation: Rotation) -> bool | None:
         verified = rotation.verified
@@ -154,7 +169,14 @@ class Observer:
             issued = await self._issued(block.producer_signature)
             if issued == (key, node):
                 return VerifiedBlock(block.number, block.id, block.time, block.producer_signature), foreign
-            if issued is None and self._old_news(block.producer_signature):
+            # Before the new key was active another signer may have signed, with the old one.
+            since = self._active_since
+            if (
+                since is not None
+                and block.time > since
+                and issued is None
+                and self._old_news(block.producer_signature)
+            ):
                 foreign = block.number
         return None, foreign
 

@@ -115,6 +115,7 @@ class Chain:
         taken: our transactions that reached the producers.
         queue: what somebody else does in the next block.
         slot: the time.
+        final: the last irreversible block. A fork keeps it, though its first blocks do not know of it yet.
     """
 
     savanna: bool
@@ -127,6 +128,7 @@ class Chain:
     taken: dict[str, Transaction] = field(default_factory=dict)
     queue: list[Change] = field(default_factory=list)
     slot: int = 0
+    final: int = 0
     made: int = 0
     forks: int = 0
     acts: int = 0
@@ -146,7 +148,7 @@ class Chain:
 
     def fork(self, depth: int) -> bool:
         """Drop blocks that are reversible, at most `depth`. What others did in them is done again."""
-        kept = max(self.head.irreversible_number, self.head.number - depth)
+        kept = max(self.final, self.head.number - depth)
         dropped = list(self.head.back_to(kept + 1))
         for block in dropped:
             self.queue[:0] = block.foreign
@@ -161,7 +163,7 @@ class Chain:
 
     def live(self, transaction: Transaction) -> bool:
         """Whether some block may still hold the transaction for the first time."""
-        final = self.head.irreversible
+        final = self.head.ancestor(self.final)
         return transaction.id not in final.included and final.slot < transaction.expires
 
     def _activated(self) -> tuple[PublicKey | None, Scheduled | None, Scheduled | None]:
@@ -200,13 +202,14 @@ class Chain:
             if self.lands and each.id not in included and self.slot <= each.expires:
                 row, row_by, included = frozenset({each.key}), each.id, included | {each.id}
         self.made += 1
+        self.final = max(self.final, number - self.lag)
         self.head = Block(
             number,
             self.made,
             self.slot,
             head,
             signed_with,
-            max(head.irreversible_number, number - self.lag),
+            self.final,
             row,
             row_by,
             active,

@@ -91,6 +91,7 @@ class RotationOnAChain(RuleBasedStateMachine):
             set(),
             elected=active is not None,
             slot=FIRST,
+            final=FIRST,
         )
         request = Request(
             kind, "local", "a" if cycle else "b", "alice", emergency=emergency, may_return=may_return

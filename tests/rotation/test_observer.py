@@ -12,8 +12,11 @@ from rig import two_nodes
 from rotation import signer_world, virtual_time
 from rotation.http_api import FINALIZERS
 from rotation.ledger import FIRST, PROPOSE_EVERY, START, US, Row, moment
+from rotation.memory_desk import MemoryDesk
 from rotation.signer_world import NEW, OLD, promote
 
+from signer.chain.client import ChainClient
+from signer.errors import AdminError, ChainError
 from signer.rotation import observer
 from signer.rotation.observer import Observer
 from signer.rotation.rotation import Purpose, Rotation, SignedTransaction, State, VerifiedBlock
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from rotation.ledger import Block
     from rotation.signer_world import World
 
+    from signer.chain import values as chain
+    from signer.chain.values import Schedules
     from signer.rotation.machine import Facts
 
 TRANSACTION: Final = SignedTransaction(
@@ -63,6 +68,10 @@ class Eyes:
         """Let time pass until the middle of a slot."""
         await asyncio.sleep(slot / 2 + 0.25 - self.world.monotonic())
         self.world.look()
+
+    async def schedules(self) -> Schedules:
+        """Ask for the schedules, without a look."""
+        return await self._site.client.schedules()
 
     async def close(self) -> None:
         """Close the connections."""
@@ -253,6 +262,26 @@ def test_a_proof_on_a_fork_that_is_gone_is_no_proof(world: World) -> None:
     seen(world, test)
 
 
+def test_blocks_of_which_none_follows_the_other_are_no_chain(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A false API node, or two behind one address, do not keep the runner busy for ever."""
+    ask = ChainClient.block
+
+    async def unrelated(client: ChainClient, wanted: int | str) -> chain.Block:
+        return replace(await ask(client, wanted), previous="00" * 32)
+
+    monkeypatch.setattr(ChainClient, "block", unrelated)
+    monkeypatch.setattr(observer, "_MAX_MISFITS", 5)
+
+    async def test(eyes: Eyes) -> None:
+        await eyes.at(5)
+        with pytest.raises(ChainError, match="none follows the other"):
+            await eyes.look()
+
+    seen(world, test)
+
+
 # -- the proof -------------------------------------------------------------------------------------------------
 
 
@@ -316,12 +345,47 @@ def test_a_signature_that_we_did_not_issue_is_foreign_and_no_proof(world: World)
         await eyes.at(14)
         facts = await eyes.look(ACTIVE)
         assert (facts.proof, facts.foreign) == (None, None)  # the supervisor may not know of it yet
+        await eyes.at(15)
+        assert (await eyes.look(ACTIVE)).foreign is None
         await eyes.at(22)
         facts = await eyes.look(ACTIVE)
         assert facts.proof is None
         assert facts.foreign is not None
         assert world.ledger.blocks[facts.foreign - FIRST].producer == US
 
+    seen(world, test)
+
+
+def test_what_another_signer_signed_before_the_new_key_was_active_is_not_foreign(world: World) -> None:
+    world.nodes["a"].owns = True  # as if by a signer of its own
+
+    async def test(eyes: Eyes) -> None:
+        for slot in (14, 22, 23):
+            await eyes.at(slot)
+            assert (await eyes.look(REGISTERED)).foreign is None
+        assert (await eyes.look(ACTIVE)).foreign is None
+
+    seen(world, test)
+
+
+def test_a_supervisor_that_does_not_answer_is_asked_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent(*_: object) -> None:
+        raise AdminError("the supervisor does not answer")
+
+    async def test(eyes: Eyes) -> None:
+        await new_key(eyes)
+        await eyes.at(11)
+        await eyes.at(13)
+        with monkeypatch.context() as patch:
+            patch.setattr(MemoryDesk, "issued", silent)
+            with pytest.raises(AdminError):
+                await eyes.look(ACTIVE)
+        await eyes.at(30)  # long after a signature that is unknown would be foreign
+        assert (await eyes.look(ACTIVE)).proof is not None
+
+    world.ledger.lag = 2
     seen(world, test)
 
 
@@ -349,6 +413,32 @@ def test_a_return_is_proven_with_the_old_key_of_the_old_node(world: World) -> No
         assert proof is not None
         assert world.desk.blocks[proof.producer_signature][:2] == (OLD, "a")
         assert (await eyes.look(ACTIVE)).proof is None
+
+    seen(world, test)
+
+
+# -- schedules -------------------------------------------------------------------------------------------------
+
+
+def test_a_schedule_that_is_not_in_force_any_more_says_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes from an API node that is behind the one that told the head."""
+    world.ledger.lag = 2
+
+    async def test(eyes: Eyes) -> None:
+        past = await eyes.schedules()
+        await new_key(eyes)
+        await eyes.at(11)
+        await eyes.at(20)
+        assert (await eyes.look()).active == {NEW}
+
+        async def schedules(_: ChainClient) -> Schedules:
+            return past
+
+        monkeypatch.setattr(ChainClient, "schedules", schedules)
+        with pytest.raises(ChainError, match="not in force any more"):
+            await eyes.look()
 
     seen(world, test)
 
