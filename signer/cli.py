@@ -328,6 +328,17 @@ def _add_config(commands: _Commands) -> None:
     check.add_argument(
         "--strict", action="store_true", help="also what is unwise, or does not work on this machine"
     )
+    policy = _group(commands, "policy", "what account keys may sign")
+    test = _add(
+        policy, "test", ("policy", "test"), "say whether a transaction would be signed, and why; 1 if not"
+    )
+    test.add_argument(
+        "transaction", metavar="TX.json", help="what `cleos ... --dont-broadcast --skip-sign --json` printed"
+    )
+    test.add_argument(
+        "--key", metavar="KEY", help="an account key: its label or public key; default: the only one"
+    )
+    test.add_argument("--chain", metavar="CHAIN", help="for which chain; default: the key's")
     nodes = _group(commands, "nodes", "nodeos instances")
     _add_control(nodes, "list", ("attest", "list_nodes"), "show what is known of the keys that nodes list")
     attest = _add_control(

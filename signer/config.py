@@ -19,8 +19,10 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
+    JsonValue,
     PlainSerializer,
     PlainValidator,
     StringConstraints,
@@ -67,6 +69,11 @@ DEFAULT_API_TIMEOUT_MS: Final = 2000
 DEFAULT_EVIDENCE_MAX_AGE_H: Final = 192
 #: Three nights to generate more keys and restart a node.
 DEFAULT_RING_LOW_WATER: Final = 3
+
+#: cleos asks for 30 s, a chain takes at most 3600 (Leap config.hpp, default_max_trx_lifetime).
+DEFAULT_MAX_EXPIRATION_S: Final = 120
+#: An everyday transaction does one thing.
+DEFAULT_MAX_ACTIONS: Final = 1
 
 #: Where Debian keeps the state of services (FHS 3.0, section 5.8).
 DEFAULT_STATE_DIR: Final = Path("/var/lib/antelope-signer")
@@ -172,10 +179,26 @@ def _absolute(path: Path, info: ValidationInfo) -> Path:
     return path
 
 
+def _condition(value: object) -> object:
+    """A value that is no table stands for itself: `owner = "producer1"`."""
+    return value if isinstance(value, dict | Constraint) else {"equal": value}
+
+
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 Line = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")]
 #: An account or permission of eosio: 1 to 12 of a-z, 1-5 and dots, no dot at the ends (libraries/chain/name.hpp).
 AccountName = Annotated[str, StringConstraints(pattern=r"^[a-z1-5]([a-z1-5.]{0,10}[a-z1-5])?$")]
+#: An action has up to 13, the last of them a-j or 1-5.
+ActionName = Annotated[
+    str, StringConstraints(pattern=r"^[a-z1-5]([a-z1-5.]{0,10}[a-z1-5]|[a-z1-5.]{11}[a-j1-5])?$")
+]
+#: `producer1@claim`.
+Authorization = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^[a-z1-5]([a-z1-5.]{0,10}[a-z1-5])?@[a-z1-5]([a-z1-5.]{0,10}[a-z1-5])?$",
+    ),
+]
 #: RFC 1123, section 2.1, in lower case.
 HostName = Annotated[
     str,
@@ -337,6 +360,60 @@ class Key(Model):
     """The CKA_ID of the private key in lower-case hex, 1 to 64 bytes."""
 
 
+class Abi(Model):
+    """A contract whose actions a policy names, beside those that the signer knows."""
+
+    account: AccountName
+    """The account that has the contract: 1 to 12 of a-z, 1-5 and dots."""
+    file: AbsolutePath
+    """Its ABI, a JSON file as `cleos get abi ACCOUNT` saves it."""
+
+
+class Constraint(Model):
+    """What one argument of an action may be: exactly one of these."""
+
+    equal: JsonValue | None = None
+    """The one value, as nodeos shows it; `argument = VALUE` says the same."""
+    # Not strict, because what a validator has looked at before is no JSON any more, and a list is no tuple then.
+    one_of: Annotated[tuple[JsonValue, ...] | None, Field(strict=False)] = None
+    """A list of values, any of which it may be."""
+    at_most: str | int | None = None
+    """The most in all actions of one transaction together: `10.0000 EOS`, or a whole number."""
+    anything: bool = False
+    """Whether any value will do: true or false."""
+
+
+ConfigConstraint = Annotated[Constraint, BeforeValidator(_condition)]
+
+
+class Rule(Model):
+    """An action that a key may sign."""
+
+    name: Name
+    """How logs and refusals call it: 1 to 63 letters, digits, '_', '-' or '.'."""
+    contract: AccountName
+    """The account whose contract the action is for: 1 to 12 of a-z, 1-5 and dots."""
+    action: ActionName
+    """The action's exact name: 1 to 13 of a-z, 1-5 and dots."""
+    authorization: Authorization
+    """The one permission that authorises it, as `account@permission`."""
+    arguments: dict[Line, ConfigConstraint] = {}
+    """What each argument may be: a value, or a table with one of `equal`, `one_of`, `at_most` and `anything`."""
+
+
+class Policy(Model):
+    """What an account key may sign. Whatever no rule allows is refused."""
+
+    key: Line
+    """An account key of [[keys]], by its label or its public key."""
+    max_expiration_s: Annotated[int, Field(ge=1, le=86_400)] = DEFAULT_MAX_EXPIRATION_S
+    """The farthest from now that a transaction may expire, in s: 1 to 86400."""
+    max_actions: Annotated[int, Field(ge=1, le=100)] = DEFAULT_MAX_ACTIONS
+    """The most actions of one transaction: 1 to 100."""
+    rules: tuple[Rule, ...] = ()
+    """Tables [[policies.rules]]."""
+
+
 class Rotation(Model):
     """How production moves from key to key."""
 
@@ -398,6 +475,10 @@ class Config(Model):
     """Tables [[listeners]]."""
     keys: tuple[Key, ...] = ()
     """Tables [[keys]]."""
+    policies: tuple[Policy, ...] = ()
+    """Tables [[policies]]."""
+    abis: tuple[Abi, ...] = ()
+    """Tables [[abis]]."""
     rotation: Rotation = Rotation()
     """The table [rotation]."""
     lanes: Lanes = Lanes()

@@ -10,10 +10,16 @@ import difflib
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from signer.antelope.name import Name
+from signer.antelope.system_abis import ABIS
+from signer.errors import FormatError
+from signer.policy import rule
+from signer.policy.abis import BUILTIN
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from signer.config import Chain, Config, Key, Listener, TcpAddress, Token
+    from signer.config import Chain, Config, Key, Listener, Policy, Rule, TcpAddress, Token
 
 #: sun_path holds 108 bytes with its terminating zero (unix(7)).
 MAX_UNIX_PATH_BYTES = 107
@@ -62,6 +68,8 @@ def problems(config: Config) -> Iterator[Problem]:
         yield from _key(config, f"keys[{index}]", key)
     yield from _each_key_once(config)
     yield from _each_object_once(config)
+    yield from _abis(config)
+    yield from _policies(config)
 
 
 def _unknown(table: str, name: str, known: Mapping[str, object]) -> str:
@@ -418,3 +426,98 @@ def _each_object_once(config: Config) -> Iterator[Problem]:
                 f'"{key.label}" is the label of keys[{first}] in the same token, so it names two objects; '
                 "give each a label of its own, or both a different id",
             )
+
+
+# -- policies ---------------------------------------------------------------------------------------------
+
+
+def _abis(config: Config) -> Iterator[Problem]:
+    seen: dict[str, int] = {}
+    for index, entry in enumerate(config.abis):
+        first = seen.setdefault(entry.account, index)
+        if first != index:
+            yield Problem(f"abis[{index}].account", f"is that of abis[{first}] too; give a contract one ABI")
+
+
+def _policies(config: Config) -> Iterator[Problem]:
+    seen: dict[int, int] = {}
+    for index, policy in enumerate(config.policies):
+        at = f"policies[{index}]"
+        found = _named(config, policy.key)
+        yield from _policy_key(config, f"{at}.key", policy.key, found)
+        if len(found) == 1:
+            first = seen.setdefault(found[0], index)
+            if first != index:
+                yield Problem(
+                    f"{at}.key", f"is the key of policies[{first}] too; put all its rules into one policy"
+                )
+        if not policy.rules:
+            yield Problem(f"{at}.rules", "is missing; a policy without a rule allows nothing: remove it")
+        yield from _rules(config, at, policy)
+
+
+def _named(config: Config, name: str) -> list[int]:
+    """The positions of the keys that a policy names. A label that is of several account keys names them all."""
+    labelled = [index for index, key in enumerate(config.keys) if key.label == name]
+    return (
+        [index for index in labelled if config.keys[index].role == "account"]
+        or labelled
+        or [
+            index for index, key in enumerate(config.keys) if name in (str(key.public_key), key.public_key.fc)
+        ]
+    )
+
+
+def _policy_key(config: Config, at: str, name: str, found: list[int]) -> Iterator[Problem]:
+    labels = [key.label for key in config.keys if key.role == "account"]
+    if not found:
+        have = ", ".join(labels) or "none"
+        yield Problem(
+            at, f"no account key of [[keys]] has this label or public key{nearest(name, labels)}; have {have}"
+        )
+    elif len(found) > 1:
+        yield Problem(at, "is the label of several keys; name one by its public key")
+    elif config.keys[found[0]].role != "account":
+        role = config.keys[found[0]].role
+        yield Problem(
+            at, f'is a key of role "{role}", which signs no transactions of cleos; use an account key'
+        )
+
+
+def _rules(config: Config, at: str, policy: Policy) -> Iterator[Problem]:
+    seen: dict[str, int] = {}
+    for index, each in enumerate(policy.rules):
+        where = f"{at}.rules[{index}]"
+        first = seen.setdefault(each.name, index)
+        if first != index:
+            yield Problem(f"{where}.name", f"is that of rules[{first}] too; give each rule a name of its own")
+        yield from _action(config, where, each)
+
+
+def _action(config: Config, at: str, each: Rule) -> Iterator[Problem]:
+    """A rule about a contract of [[abis]] is looked at when that file is read (signer.policy.policies)."""
+    configured = {entry.account for entry in config.abis}
+    try:
+        known = BUILTIN.find(Name(each.contract), Name(each.action))
+    except FormatError:
+        if each.contract in configured:
+            return
+        if each.contract not in ABIS:
+            names = [*ABIS, *configured]
+            yield Problem(
+                f"{at}.contract",
+                f"no ABI for this contract{nearest(each.contract, names)}; known are: {', '.join(names)}; "
+                "add [[abis]] for another",
+            )
+            return
+        actions = BUILTIN.actions(Name(each.contract))
+        yield Problem(
+            f"{at}.action",
+            f"no ABI for this action of {each.contract}{nearest(each.action, actions)}; "
+            f"known are: {', '.join(actions)}; add [[abis]] for another",
+        )
+        return
+    for argument, fault, names_of_arguments in rule.problems(each, known):
+        hint = nearest(argument, names_of_arguments)
+        have = f"; its arguments are: {', '.join(names_of_arguments)}" if names_of_arguments else ""
+        yield Problem(f"{at}.arguments.{argument}", f"{fault}{hint}{have}")

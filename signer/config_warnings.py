@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 from hsm.uri import parse_uri
 from signer.antelope.keys import Curve
 from signer.config import DEFAULT_TIMEOUT_MS
+from signer.policy.bypass import bypasses
+from signer.policy.policies import owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,6 +36,7 @@ def warnings(config: Config) -> list[str]:
             for line in _listener(f"listeners[{index}]", each)
         ),
         *_warmth(config),
+        *_policies(config),
     ]
 
 
@@ -150,3 +153,12 @@ def _exists(look_up: Callable[[str], object], name: str) -> bool:
 def _warmth(config: Config) -> Iterator[str]:
     if not config.warmth.enabled and any(token.software for token in config.tokens.values()):
         yield "warmth.enabled: false: a signature after a pause may take longer than nodeos waits"
+
+
+def _policies(config: Config) -> Iterator[str]:
+    for found in bypasses(config):
+        yield f"{found.at}: {found.text}; let the rotation key do that"
+    named = {key.label for policy in config.policies for key in owner(config, policy.key)}
+    for index, key in enumerate(config.keys):
+        if key.role == "account" and key.label not in named:
+            yield f"keys[{index}]: no policy allows this account key anything, so it signs nothing; add [[policies]]"

@@ -2,6 +2,7 @@
 
 SignerError                  never raised itself
 ├── FormatError              text or bytes from outside do not have the form they claim
+│   └── FieldError               one field of a JSON document does not; carries what is wrong with it
 ├── ConfigError              the configuration file: file, key, what is wrong, what would be right
 │   └── ConfigForbiddenError     this user may not read it
 ├── RefusedError             a request that a rule forbids; names the rule
@@ -34,6 +35,19 @@ class SignerError(Exception):
 
 class FormatError(SignerError):
     """Text or bytes from outside do not have the form they claim."""
+
+
+class FieldError(FormatError):
+    """One field of a JSON document does not have its form.
+
+    Attributes:
+        kind: what is wrong, as keosd tells it apart: `type` (another JSON type), `number` (a text that is no number),
+            `hex` (not hexadecimal), `length` (of hexadecimal digits), `name`, `time`; `form` where keosd takes it.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class ConfigError(SignerError):

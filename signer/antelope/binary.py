@@ -16,11 +16,13 @@ from typing import Final
 
 from signer.antelope.keys import Curve, PublicKey
 from signer.antelope.name import Name, decode_name, encode_name
+from signer.antelope.signature import Signature
 from signer.errors import FormatError
 
 #: The place of the key in nodeos' variant of key types (Leap libfc public_key.hpp: K1, R1, then WebAuthn).
 _CURVES: Final = (Curve.K1, Curve.R1)
 _KEY_SIZE: Final = 33
+_SIGNATURE_SIZE: Final = 65
 
 _VARUINT_BITS: Final = 7
 _VARUINT_MORE: Final = 0x80
@@ -74,6 +76,10 @@ class Writer:
         """
         self._data += encode_name(name).to_bytes(8, "little")
 
+    def raw(self, octets: bytes) -> None:
+        """Write bytes as they are."""
+        self._data += octets
+
     def octets(self, octets: bytes) -> None:
         """Write bytes, with their number before them."""
         self.varuint32(len(octets))
@@ -88,6 +94,11 @@ class Writer:
         self.varuint32(_CURVES.index(key.curve))
         self._data += key.data
 
+    def signature(self, signature: Signature) -> None:
+        """Write the kind of a signature, then header, r and s (bytes, 65)."""
+        self.varuint32(_CURVES.index(signature.curve))
+        self._data += signature.data
+
 
 class Reader:
     """Bytes, read from the front. Every method raises FormatError where they do not have what it reads.
@@ -100,27 +111,31 @@ class Reader:
         self._data = data
         self._at = 0
 
+    @property
+    def left(self) -> int:
+        """How many bytes have not been read."""
+        return len(self._data) - self._at
+
     def end(self) -> None:
         """Check that nothing is left.
 
         Raises:
             FormatError: something is.
         """
-        left = len(self._data) - self._at
-        if left:
-            raise FormatError(f"{left} bytes too many after byte {self._at}")
+        if self.left:
+            raise FormatError(f"{self.left} bytes too many after byte {self._at}")
 
     def uint8(self) -> int:
         """Read one byte."""
-        return self._take(1)[0]
+        return self.raw(1)[0]
 
     def uint16(self) -> int:
         """Read two bytes."""
-        return int.from_bytes(self._take(2), "little")
+        return int.from_bytes(self.raw(2), "little")
 
     def uint32(self) -> int:
         """Read four bytes."""
-        return int.from_bytes(self._take(4), "little")
+        return int.from_bytes(self.raw(4), "little")
 
     def varuint32(self) -> int:
         """Read one to five bytes: the number in its shortest form."""
@@ -140,11 +155,19 @@ class Reader:
 
     def name(self) -> Name:
         """Read a name (eight bytes). It may be the empty one."""
-        return decode_name(int.from_bytes(self._take(8), "little"))
+        return decode_name(int.from_bytes(self.raw(8), "little"))
+
+    def raw(self, size: int) -> bytes:
+        """Read `size` bytes as they are."""
+        taken = self._data[self._at : self._at + size]
+        if len(taken) != size:
+            raise FormatError(f"cut off: {size} bytes expected after byte {self._at}, {len(taken)} are there")
+        self._at += size
+        return taken
 
     def octets(self) -> bytes:
         """Read bytes, with their number before them."""
-        return self._take(self.varuint32())
+        return self.raw(self.varuint32())
 
     def string(self) -> str:
         """Read UTF-8, with its length in bytes before it."""
@@ -156,15 +179,15 @@ class Reader:
 
     def public_key(self) -> PublicKey:
         """Read a key: K1 or R1, on its curve."""
+        return PublicKey(self._curve("public key"), self.raw(_KEY_SIZE))
+
+    def signature(self) -> Signature:
+        """Read a signature: K1 or R1."""
+        return Signature(self._curve("signature"), self.raw(_SIGNATURE_SIZE))
+
+    def _curve(self, what: str) -> Curve:
         start = self._at
         kind = self.varuint32()
         if kind >= len(_CURVES):
-            raise FormatError(f"the public key at byte {start} is of kind {kind}, neither K1 (0) nor R1 (1)")
-        return PublicKey(_CURVES[kind], self._take(_KEY_SIZE))
-
-    def _take(self, size: int) -> bytes:
-        taken = self._data[self._at : self._at + size]
-        if len(taken) != size:
-            raise FormatError(f"cut off: {size} bytes expected after byte {self._at}, {len(taken)} are there")
-        self._at += size
-        return taken
+            raise FormatError(f"the {what} at byte {start} is of kind {kind}, neither K1 (0) nor R1 (1)")
+        return _CURVES[kind]

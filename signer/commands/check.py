@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from signer import config_file, config_warnings
 from signer.commands.exit_code import ExitCode
 from signer.errors import ConfigError, ConfigForbiddenError
+from signer.policy import policies
 
 if TYPE_CHECKING:
     import argparse
@@ -18,6 +19,7 @@ def check(arguments: argparse.Namespace) -> int:
     path = config_file.find(arguments.config)
     try:
         config = config_file.load(path)
+        policies.load(config)
     except ConfigError as error:
         if not arguments.json:
             raise

@@ -23,7 +23,8 @@ TEXT = """\
 exit codes:
   0    done
   1    the operation failed or was refused; for status: the signer runs and is not ready; for rotate and rotations
-       watch: it ended otherwise than done or registered-unscheduled; for producer: no API node tells
+       watch: it ended otherwise than done or registered-unscheduled; for producer: no API node tells; for policy
+       test: the transaction would be refused
   2    wrong usage, or an invalid configuration
   3    the signer cannot be reached: its admin socket or its control listener is absent or does not answer
   4    this user may not do that

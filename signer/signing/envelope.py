@@ -35,6 +35,7 @@ MISSING_KEY = Fault(500, 3120004, "wallet_missing_pub_key_exception", "Missing p
 UNSPECIFIED = Fault(500, 0, "exception", "unspecified")
 PARSE_ERROR = Fault(500, 4, "parse_error_exception", "Parse Error")
 BAD_CAST = Fault(500, 7, "bad_cast_exception", "Bad Cast")
+NAME = Fault(500, 3010001, "name_type_exception", "Invalid name")
 ASSERT = Fault(500, 10, "assert_exception", "Assert Exception")
 
 # -- the signer's own: rule name -> fault --------------------------------------------------------------

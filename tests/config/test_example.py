@@ -20,6 +20,10 @@ MODELS = [
     config.Node,
     config.Listener,
     config.Key,
+    config.Abi,
+    config.Constraint,
+    config.Rule,
+    config.Policy,
     config.Rotation,
     config.Lanes,
     config.Warmth,
@@ -45,7 +49,7 @@ def test_the_example_shows_every_setting(model: type[BaseModel]) -> None:
     missing = [
         name
         for name in model.model_fields
-        if not re.search(rf"^(# )?{name} = |^\[+{name}[\].]", text, re.MULTILINE)
+        if not re.search(rf"^(# )?{name} = |^(# )?\[+([a-z]+\.)*{name}[\].]", text, re.MULTILINE)
     ]
 
     assert missing == []
