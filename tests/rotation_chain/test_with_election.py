@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,12 +11,38 @@ from rig.slots import missed_slots
 from rotation_chain.election import CYCLES, ON_THE_RETURN, ON_THE_WAY, PROMOTIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rig.member import Member
     from rotation_chain.election import Cast
 
 pytestmark = pytest.mark.chain
 
 #: What nodeos says when it has no key of the schedule (producer_plugin.cpp, start_block).
 _NO_KEY = "I don't have any private keys relevant to authority"
+
+
+#: s. What each step of the signer's own may take on a test machine that does much else. The figures are printed.
+_OWN_S = 5.0
+
+
+def _in_time(cast: Cast, member: Member, rotations: Iterable[dict[str, Any]]) -> None:
+    """Print how long each step took, and hold those to a bound that are the signer's and not the chain's."""
+    for rotation in rotations:
+        number = rotation["id"]
+        at = {entry["event"]: datetime.fromisoformat(entry["at"]) for entry in member.signer.history(number)}
+        block = cast.stage.chain.boot.block(rotation["verified_block"]["num"]).timestamp.replace(tzinfo=UTC)
+        steps = {
+            "checked to accepted": at["accepted"] - at["checked"],
+            "block to verified": at["verified"] - block,
+        }
+        chain = {
+            "accepted to active": at["active"] - at["accepted"],
+            "active to done": at["done"] - at["active"],
+        }
+        words = ", ".join(f"{name} {each.total_seconds():.2f} s" for name, each in (steps | chain).items())
+        print(f"\n{member.place} rotation {number}: {words}, {rotation['missed_slots']} slots missed")  # noqa: T201
+        assert all(each.total_seconds() < _OWN_S for each in steps.values()), words
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +84,7 @@ class TestMover:
             assert (block.id, block.signature) == (verified["id"], verified["producer_signature"])
             assert promotion["missed_slots"] == 0
         assert missed_slots(chain.boot, "mover", mover["first"], mover["between"]) == []
+        _in_time(cast, cast.mover, mover["promotions"])
 
     def test_from_two_keys_to_one(self, cast: Cast, mover: dict[str, Any]) -> None:
         """The row that the first promotion found was made by regproducer2 with both keys of the primary."""
@@ -108,6 +135,7 @@ class TestNightly:
         last = nightly["cycles"][-1]["verified_block"]["num"]
         assert missed_slots(chain.boot, "nightly", nightly["first"], last) == []
         assert [each["missed_slots"] for each in nightly["cycles"]] == [0] * CYCLES
+        _in_time(cast, cast.nightly, nightly["cycles"])
 
 
 class TestTwin:
@@ -131,5 +159,5 @@ class TestTwin:
         assert first.number == block
         assert chain.boot.block(block).signature == emergency["verified_block"]["producer_signature"]
         lost = missed_slots(chain.boot, "twin", twin["alive"], block)
-        history = b.signer.history(emergency["id"])
-        print(f"\nemergency: {len(lost)} slots lost until block {block}; {json.dumps(history, indent=1)}")  # noqa: T201
+        print(f"\n{len(lost)} slots lost from the kill to block {block}")  # noqa: T201 - what is reported
+        _in_time(cast, b, [emergency])
