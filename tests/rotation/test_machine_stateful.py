@@ -43,6 +43,9 @@ LOOK_SLOTS = 40
 SETTLED = TERMINAL - {State.DONE, State.UNSCHEDULED}
 
 
+PRODUCES_SOON = {State.REGISTERED, State.PROPOSED, State.PENDING, State.ACTIVE}
+
+
 class RotationOnAChain(RuleBasedStateMachine):
     """One rotation, from its plan to its end."""
 
@@ -53,7 +56,7 @@ class RotationOnAChain(RuleBasedStateMachine):
         kind=st.sampled_from(Kind),
         emergency=st.sampled_from([False, False, True]),
         needs_approval=st.sampled_from([False, False, False, True]),
-        may_return=st.sampled_from([True, True, False]),
+        may_return=st.sampled_from([True, True, True, False]),
         savanna=st.booleans(),
         lag=st.sampled_from([3, 12, 40, 150]),
         producers=st.integers(1, 3),
@@ -74,6 +77,36 @@ class RotationOnAChain(RuleBasedStateMachine):
         before: str,
     ) -> None:
         """Plan a rotation on a chain that is at rest, or that somebody has changed a moment ago."""
+        request = Request(
+            kind,
+            "local",
+            "a" if kind is Kind.CYCLE else "b",
+            "alice",
+            emergency=emergency,
+            may_return=may_return,
+        )
+        self._plan(
+            request,
+            needs_approval=needs_approval,
+            savanna=savanna,
+            lag=lag,
+            producers=producers,
+            lifetime=lifetime,
+            before=before,
+        )
+
+    def _plan(
+        self,
+        request: Request,
+        *,
+        needs_approval: bool,
+        savanna: bool,
+        lag: int,
+        producers: int,
+        lifetime: int,
+        before: str,
+    ) -> None:
+        kind = request.kind
         cycle = kind is Kind.CYCLE
         nodes = [Node("a", frozenset({OLD, *((NEW,) if cycle else ())}))]
         nodes += [] if cycle else [Node("b", frozenset({NEW}))]
@@ -92,9 +125,6 @@ class RotationOnAChain(RuleBasedStateMachine):
             elected=active is not None,
             slot=FIRST,
             final=FIRST,
-        )
-        request = Request(
-            kind, "local", "a" if cycle else "b", "alice", emergency=emergency, may_return=may_return
         )
         rotation = Rotation(
             1,
@@ -185,8 +215,8 @@ class RotationOnAChain(RuleBasedStateMachine):
         """Let voters change their minds."""
         self.world.chain.elected = elected
 
-    @precondition(lambda self: self.world.journal.transactions)
-    @rule(looks=st.integers(0, 8), slots=st.sampled_from([2, 20, 60]))
+    @precondition(lambda self: self.world.journal.state in PRODUCES_SOON)
+    @rule(looks=st.integers(0, 12), slots=st.sampled_from([2, 20, 40]))
     def target_dies(self, looks: int, slots: int) -> None:
         """Let the node that should produce die, for long or for ever."""
         self.world.nodes[self.world.journal.request.node].up = False
@@ -347,5 +377,41 @@ class RotationOnAChain(RuleBasedStateMachine):
         self.nothing_happens_after_the_end()
 
 
-RotationOnAChain.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+class ReturnOnAChain(RotationOnAChain):
+    """A rotation whose new node died, before or after it could produce, from the decision to return on."""
+
+    @initialize(
+        savanna=st.booleans(),
+        lag=st.sampled_from([3, 12, 40]),
+        producers=st.integers(1, 3),
+        lifetime=st.sampled_from([12, 120]),
+        before_active=st.booleans(),
+    )
+    def begin(self, *, savanna: bool, lag: int, producers: int, lifetime: int, before_active: bool) -> None:
+        """Let the new node die, and the runner see it."""
+        self._plan(
+            Request(Kind.PROMOTE, "local", "b", "alice"),
+            needs_approval=False,
+            savanna=savanna,
+            lag=lag,
+            producers=producers,
+            lifetime=lifetime,
+            before="settled",
+        )
+        self._step()
+        self._step()
+        dies_in = State.REGISTERED if before_active else State.ACTIVE
+        for _ in range(400):
+            self.world.advance(3)
+            self._step()
+            if self.world.journal.state is dies_in:
+                self.world.nodes["b"].up = False
+                self.world.produce()
+            if self.world.journal.state in (State.RETURNING, *TERMINAL):
+                break
+
+
+RotationOnAChain.TestCase.settings = settings(max_examples=120, stateful_step_count=30, deadline=None)
+ReturnOnAChain.TestCase.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
 TestRotationOnAChain = RotationOnAChain.TestCase
+TestReturnOnAChain = ReturnOnAChain.TestCase
