@@ -38,6 +38,8 @@ _DIGITS: Final = re.compile(r"0|[1-9][0-9]{0,19}", re.ASCII)
 _HEX: Final = re.compile(r"[0-9A-Fa-f]*", re.ASCII)
 _CHAIN_ID_DIGITS: Final = 64
 _PAIR: Final = 2
+#: The most elements of any list in JSON from outside: reading more would keep block signatures waiting.
+_MAX_ELEMENTS: Final = 100
 _SECOND: Final = timedelta(seconds=1)
 _Item = TypeVar("_Item")
 
@@ -300,6 +302,8 @@ def _object(value: object, at: str, fields: tuple[str, ...]) -> dict[str, object
 def _list(value: object, at: str, read: Callable[[object, str], _Item]) -> tuple[_Item, ...]:
     if not isinstance(value, list):
         raise FieldError("type", f"{at}: is not a list")
+    if len(value) > _MAX_ELEMENTS:
+        raise FieldError("form", f"{at}: has {len(value)} elements, more than {_MAX_ELEMENTS}")
     return tuple(read(each, f"{at}[{index}]") for index, each in enumerate(value))
 
 

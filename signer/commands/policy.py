@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
+    from signer.antelope.foreign import ForeignAction
     from signer.config import Config, Key
     from signer.policy.abis import Abis
     from signer.policy.decision import Decision, Verdict
@@ -54,10 +56,11 @@ def test(arguments: argparse.Namespace) -> int:
         own = bytes.fromhex(config.chains[config.chain_of(key) or ""].id)
         decisions.append((key, decide(transaction, chain_id or own, key.public_key, known, now)))
     if arguments.json:
-        print(json.dumps([_as_json(key, decision) for key, decision in decisions], indent=2))
+        shown_as = [_as_json(key, decision, transaction, known.abis) for key, decision in decisions]
+        print(json.dumps(shown_as, indent=2))
     else:
         for key, decision in decisions:
-            print("\n".join(plain(line) for line in _lines(key, decision)))
+            print("\n".join(plain(line) for line in _lines(key, decision, transaction, known.abis)))
     return ExitCode.OK if all(decision.allowed for _, decision in decisions) else ExitCode.FAILED
 
 
@@ -140,20 +143,23 @@ def _with_data(value: object, abis: Abis) -> object:
 # -- what is printed -------------------------------------------------------------------------------------------
 
 
-def _lines(key: Key, decision: Decision) -> Iterator[str]:
+def _lines(key: Key, decision: Decision, transaction: ForeignTransaction, abis: Abis) -> Iterator[str]:
     yield f"key {key.label} ({key.public_key.fc}) on {key.chain}"
-    for number, verdict in enumerate(decision.verdicts, 1):
-        by = ", ".join(_levels(verdict)) or "nobody"
-        state = f'allowed by rule "{verdict.rule}"' if verdict.rule else "refused"
-        yield f"action {number}: {verdict.action.account}::{verdict.action.name}, authorised by {by}: {state}"
-        for name, value in (verdict.arguments or {}).items():
+    for number, (action, verdict) in enumerate(_judged(transaction, decision), 1):
+        rule = verdict.rule if verdict is not None else ""
+        state = f'allowed by rule "{rule}"' if rule else "refused"
+        by = ", ".join(_levels(action)) or "nobody"
+        yield f"action {number}: {action.account}::{action.name}, authorised by {by}: {state}"
+        arguments = _arguments(action, abis)
+        fields = {"data": action.data.hex()} if arguments is None else arguments
+        for name, value in fields.items():
             yield f"    {name} = {shown(value)}"
-        for reason in verdict.reasons:
+        for reason in verdict.reasons if verdict is not None else ():
             yield f"    why: {reason}"
     yield f"{'allowed' if decision.allowed else 'refused'}: {decision.text}"
 
 
-def _as_json(key: Key, decision: Decision) -> dict[str, object]:
+def _as_json(key: Key, decision: Decision, transaction: ForeignTransaction, abis: Abis) -> dict[str, object]:
     return {
         "key": key.public_key.fc,
         "label": key.label,
@@ -163,18 +169,36 @@ def _as_json(key: Key, decision: Decision) -> dict[str, object]:
         "text": decision.text,
         "actions": [
             {
-                "account": verdict.action.account,
-                "name": verdict.action.name,
-                "authorization": _levels(verdict),
-                "data": verdict.arguments,
-                "rule": verdict.rule or verdict.refusal,
-                "allowed": not verdict.refusal,
-                "reasons": list(verdict.reasons),
+                "account": action.account,
+                "name": action.name,
+                "authorization": _levels(action),
+                "data": _arguments(action, abis),
+                "hex_data": action.data.hex(),
+                "allowed": verdict is not None and bool(verdict.rule),
+                "rule": (verdict.rule or verdict.refusal) if verdict is not None else decision.rule,
+                "reasons": list(verdict.reasons) if verdict is not None else [],
             }
-            for verdict in decision.verdicts
+            for action, verdict in _judged(transaction, decision)
         ],
     }
 
 
-def _levels(verdict: Verdict) -> list[str]:
-    return [f"{level.actor}@{level.permission}" for level in verdict.action.authorization]
+def _judged(
+    transaction: ForeignTransaction, decision: Decision
+) -> Iterator[tuple[ForeignAction, Verdict | None]]:
+    """Each action with its verdict; None for those that were not looked at."""
+    return zip_longest(transaction.actions, decision.verdicts)
+
+
+def _arguments(action: ForeignAction, abis: Abis) -> dict[str, object] | None:
+    """The data of an action, decoded; None where no ABI reads them."""
+    try:
+        known = abis.find(action.account, action.name)
+        value = known.abi.decode(known.kind, action.data)
+    except FormatError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _levels(action: ForeignAction) -> list[str]:
+    return [f"{level.actor}@{level.permission}" for level in action.authorization]

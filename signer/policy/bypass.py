@@ -29,10 +29,8 @@ _DIRECT: Final = {
         "deleteauth": "removes a permission of the account",
         "linkauth": "changes what a permission may do",
         "unlinkauth": "changes what a permission may do",
-        "setcode": "gives the account a contract, which can act for it",
     },
-    "eosio.msig": {"approve": "agrees to a proposal, whatever it does", "exec": "carries out a proposal"},
-    "eosio.wrap": {"exec": "does anything for anybody"},
+    "eosio.msig": {"approve": "agrees to a proposal, whatever it does"},
 }
 
 

@@ -46,7 +46,7 @@ class Decision:
         rule: the names of the rules that allow it, each once, with commas between; else the stable name of what
             refuses it first.
         text: one line for a person: the key, the rule, the argument that did not fit.
-        verdicts: of each action, in their order; empty where the key has no policy.
+        verdicts: of each action, in their order, up to max_actions; empty where the key has no policy.
     """
 
     allowed: bool
@@ -81,7 +81,8 @@ def decide(
             verdicts=(),
         )
     spent: dict[tuple[str, str], int] = {}
-    verdicts = tuple(_verdict(action, policy, policies, spent) for action in transaction.actions)
+    # Those above max_actions are not looked at: they are refused together.
+    verdicts = tuple(_verdict(action, policy, spent) for action in transaction.actions[: policy.max_actions])
     refusals = [*_general(transaction, chain_id, policy, now), *_of_actions(verdicts)]
     who = f'the policy of "{policy.label}" ({key.fc})'
     if refusals:
@@ -129,27 +130,27 @@ def _of_actions(verdicts: tuple[Verdict, ...]) -> Iterator[_Refusal]:
             yield _Refusal(verdict.refusal, f"{action}: {'; '.join(verdict.reasons)}")
 
 
-def _verdict(
-    action: ForeignAction, policy: Policy, policies: Policies, spent: dict[tuple[str, str], int]
-) -> Verdict:
-    """Judge one action; add what it takes of each bound to `spent`, by rule and argument."""
+def _verdict(action: ForeignAction, policy: Policy, spent: dict[tuple[str, str], int]) -> Verdict:
+    """Judge one action; add what it takes of each bound to `spent`, by rule and argument.
+
+    What no rule is about is not decoded: that takes time, and the process that asks has blocks to sign.
+    """
+    rules = [rule for rule in policy.rules if rule.names(action)]
+    if not rules:
+        return Verdict(action, None, "", "no-rule", ("no rule is about this action",))
+    known = rules[0].known
     try:
-        known = policies.abis.find(action.account, action.name)
         value = known.abi.decode(known.kind, action.data)
     except FormatError as error:
         return Verdict(action, None, "", "unreadable-action", (f"it cannot be read: {error}",))
-    assert isinstance(value, dict)  # noqa: S101 - for mypy; `find` answers with structs alone
+    assert isinstance(value, dict)  # noqa: S101 - for mypy; rules are about structs alone (abis.py)
     reasons = []
-    for rule in policy.rules:
-        if not rule.names(action):
-            continue
+    for rule in rules:
         misfits = rule.misfits(action, value) or _overspent(rule, value, spent)
         if not misfits:
             return Verdict(action, value, rule.name, "", ())
         reasons.append(f'rule "{rule.name}": {"; ".join(misfits)}')
-    if reasons:
-        return Verdict(action, value, "", "argument", tuple(reasons))
-    return Verdict(action, value, "", "no-rule", ("no rule is about this action",))
+    return Verdict(action, value, "", "argument", tuple(reasons))
 
 
 def _overspent(rule: Rule, arguments: dict[str, object], spent: dict[tuple[str, str], int]) -> list[str]:

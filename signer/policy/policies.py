@@ -46,7 +46,7 @@ class Policies:
 
     Attributes:
         by_key: the policy of each account key that has one.
-        abis: how the data of actions are read, those that no rule names among them.
+        abis: how data are read, also those of actions that no rule is about.
     """
 
     by_key: Mapping[PublicKey, Policy]
