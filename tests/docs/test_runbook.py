@@ -83,7 +83,13 @@ def test_every_command_of_the_runbook_runs(place: Path, signer: RotatingSigner) 
 
     assert done.returncode == 0, f"{done.stderr[-4000:]}\n{done.stdout[-2000:]}"
     assert f"== block {len(blocks) - 1}" in done.stderr
-    for word in ("FROZEN node primary", "primary-r1-3", "fit", "reloaded, generation"):
+    for word in (
+        "FROZEN node primary",
+        "primary-r1-3",
+        "fit",
+        "reloaded, generation",
+        "registered-unscheduled",
+    ):
         assert word in done.stdout
 
 
