@@ -1,4 +1,4 @@
-"""A process that makes or destroys one key in a token and ends: vendor modules stay out of whoever asked.
+"""A process that looks for a token, or makes or destroys one key in it, and ends: vendor modules stay out of others.
 
 Run as `python -m hsm.keymaker --fd N`, N a SOCK_SEQPACKET socket. First packet in: JSON with the token's URI, its PIN
 and what to do. First packet out: JSON, what became of it.
@@ -30,7 +30,8 @@ def perform(request: dict[str, Any]) -> dict[str, Any]:
     """Log in, do what is asked for, log out. Returns the key's public point and CKA_ID, in hex.
 
     Args:
-        request: `uri`, `pin`, `label`; `curve` to generate; `id` and `point` (hex, compressed) to destroy.
+        request: `uri`, to see that the token is there; with `pin` and `label`, `curve` to generate, or `id` and
+            `point` (hex, compressed) to destroy.
 
     Raises:
         HsmError: nothing was done, or the message says what was.
@@ -38,6 +39,9 @@ def perform(request: dict[str, Any]) -> dict[str, Any]:
     uri = parse_uri(request["uri"])
     module = Module(uri.module_path)
     try:
+        if "pin" not in request:
+            module.find_token(uri)
+            return {}
         with module.session(uri, Pin(request["pin"]), write=True) as session:
             return _change(session, request)
     finally:

@@ -1,4 +1,6 @@
-"""The node listeners' HTTP: keosd's two useful endpoints, and its 404 for all else.
+"""The listeners' HTTP. Node listeners have keosd's two useful endpoints, and its 404 for all else.
+
+Wallet listeners go to signer.signing.wallet.
 
 sign_digest does not go through FastAPI: routing and validation cost more time than the signature itself (tests/bench
 has the figures). Every answer says `Connection: close`: then no connection is ever idle, and neither an idle timeout
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from signer.signing.guard import Guard
     from signer.signing.keyring import Keyring
     from signer.signing.service import Service
+    from signer.signing.wallet import Wallet
 
     Scope = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -44,8 +47,9 @@ _ANY_METHOD = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]
 class App:
     """Answers one request: sign_digest itself, the rest through FastAPI."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, wallet: Wallet) -> None:
         self._service = service
+        self._wallet = wallet
         self._api = _api(service.guard, service.keys)
 
     def sign_fast(self, call: Call, body: bytes, answer: Callable[[bytes], None]) -> None:
@@ -65,6 +69,11 @@ class App:
             await _raw(400, envelope.bare(400, "Disallowed HTTP HOST header in the request"))(
                 scope, receive, send
             )
+        elif call.listener.kind == "wallet":
+            body = await _body(receive)
+            if body is not None:
+                answer = await self._wallet.answer(call, scope["method"], target, scope["headers"], body)
+                await _raw(*answer)(scope, receive, send)
         elif not call.permitted and scope["method"] == "POST":
             await self._sign(call, receive, send)  # refused there, by name
         elif scope["method"] == "POST" and _signs(call, target):
@@ -75,12 +84,8 @@ class App:
             await self._api(scope, receive, send)
 
     async def _sign(self, call: Call, receive: Receive, send: Send) -> None:
-        message = await receive()
-        body = message.get("body", b"")
-        while message.get("more_body"):
-            message = await receive()
-            body += message.get("body", b"")
-        if message["type"] == "http.disconnect":
+        body = await _body(receive)
+        if body is None:
             return
         ended: asyncio.Future[str | FaultError] = asyncio.get_running_loop().create_future()
         self._service.sign_digest(call, body, ended.set_result)
@@ -88,6 +93,16 @@ class App:
         headers = [_JSON, (b"content-length", str(len(content)).encode()), _CLOSE]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """Return a request's body, None if the client has left."""
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    while message.get("more_body"):
+        message = await receive()
+        body += message.get("body", b"")
+    return None if message["type"] == "http.disconnect" else body
 
 
 def _content(outcome: str | FaultError) -> tuple[int, bytes]:
@@ -104,8 +119,6 @@ def _http(outcome: str | FaultError) -> bytes:
 
 def _signs(call: Call, target: bytes) -> bool:
     """Whether POST to `target` is a sign_digest. On unix POST / is one: nodeos can name no more there."""
-    if call.listener.kind != "node":
-        return False
     return target == SIGN_DIGEST or (target == b"/" and call.listener.peers is not None)
 
 
@@ -143,8 +156,6 @@ def _api(guard: Guard, keys: Keyring) -> FastAPI:
     async def get_public_keys(request: Request) -> Response:
         call: Call = request.scope["extensions"]["signer"]
         guard.check_peer(call)
-        if call.listener.kind != "node":
-            return _unknown_endpoint()
         if (await request.body()).strip(b" \t\r\n") not in (b"", b"{}"):
             return _fault(envelope.INVALID_REQUEST, "no parameter should be given")
         names = [entry.public_key.fc for entry in keys.of_node(call.listener.node)]

@@ -33,6 +33,8 @@ GENESIS: Final = "0" * 64
 MAX_LINE: Final = 65536
 #: Characters of one text field. Ten of them, each character escaped to 12 bytes, stay within MAX_LINE.
 MAX_TEXT: Final = 400
+#: Characters of a transaction's text. Each escaped to 12 bytes, they stay within MAX_LINE.
+MAX_TRANSACTION: Final = 4000
 #: Keys in one `counters` or `gap` line: 500 times a PUB_ key and its count stay within MAX_LINE.
 MAX_KEYS_PER_LINE: Final = 500
 #: Lines of one set of `counters`, and the keys they hold: the bound on a reader's memory.
@@ -66,6 +68,7 @@ COUNTERS: Final = "counters"
 UNTIL: Final = "until"
 LOST: Final = "lost"
 SIGNED: Final = "signed"
+TRANSACTION: Final = "transaction"
 PREV: Final = "prev"
 
 # Administrative acts. The last four are the writer's own.
@@ -107,6 +110,7 @@ class Kind(enum.StrEnum):
     ACT = "act"
     COUNTERS = "counters"
     GAP = "gap"
+    TRANSACTION = "transaction"
 
 
 class Verdict(enum.StrEnum):
@@ -203,6 +207,20 @@ class Act:
     detail: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """What a transaction says that somebody wanted signed. The decisions on its digest follow.
+
+    Attributes:
+        digest: 64 hex digits.
+        transaction: the decoded transaction, for people; what is longer than MAX_TRANSACTION is cut.
+    """
+
+    at: str
+    digest: str
+    transaction: str
+
+
 @dataclass(slots=True)
 class Gap:
     """Entries that could not be kept: how many, from when to when, and the signatures per key among them."""
@@ -225,7 +243,7 @@ class Gap:
             self.signed[key] = self.signed.get(key, 0) + 1
 
 
-Entry = Decision | Act
+Entry = Decision | Act | Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +296,10 @@ _Check = Callable[[object], bool]
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and len(value) <= MAX_TEXT
+
+
+def _is_transaction(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_TRANSACTION
 
 
 def _is_name(value: object) -> bool:
@@ -339,18 +361,29 @@ _SCHEMAS: Final[dict[str, dict[str, _Check]]] = {
     Kind.ACT.value: _schema({ACT: _is_name, BY: _is_text, DETAIL: _or_null(_is_text)}),
     Kind.COUNTERS.value: _schema({PART: _is_count, PARTS: _is_count, COUNTERS: _are_counts}),
     Kind.GAP.value: _schema({UNTIL: _is_at, LOST: _is_count, SIGNED: _are_counts}),
+    Kind.TRANSACTION.value: _schema({DIGEST: _is_digest, TRANSACTION: _is_transaction}),
+}
+
+
+_KINDS: Final = {
+    Decision: Kind.DECISION,
+    Act: Kind.ACT,
+    Gap: Kind.GAP,
+    Transaction: Kind.TRANSACTION,
 }
 
 
 def admit(entry: Entry) -> Entry:
-    """Return `entry` as a line can carry it: the detail of an act is cut to MAX_TEXT characters.
+    """Return `entry` as a line can carry it: an act's detail is cut to MAX_TEXT, a transaction to MAX_TRANSACTION.
 
     Raises:
         FormatError: a field has the wrong form. The message names it, never its value.
     """
     if isinstance(entry, Act) and entry.detail is not None and len(entry.detail) > MAX_TEXT:
         entry = replace(entry, detail=entry.detail[: MAX_TEXT - 3] + "...")
-    kind = Kind.DECISION if isinstance(entry, Decision) else Kind.ACT
+    if isinstance(entry, Transaction) and len(entry.transaction) > MAX_TRANSACTION:
+        entry = replace(entry, transaction=entry.transaction[: MAX_TRANSACTION - 3] + "...")
+    kind = _KINDS[type(entry)]
     schema = _SCHEMAS[kind]
     for name, value in asdict(entry).items():
         if not schema[name](value):
@@ -445,7 +478,7 @@ class Chain:
             count = None if entry.key is None else self.counters.get(entry.key, 0)
             body[KEY_COUNT] = count + 1 if count is not None and entry.verdict == Verdict.SIGNED else count
         else:
-            body[KIND] = Kind.ACT.value if isinstance(entry, Act) else Kind.GAP.value
+            body[KIND] = _KINDS[type(entry)].value
         return self._seal(body)
 
     def seal_counters(self, at: str) -> list[bytes]:

@@ -53,6 +53,7 @@ class Listener:
         peers: uids that may call a unix socket; None on TCP.
         hosts: names that a Host header may have on TCP, without a port; None where any may stand (unix), empty where
             any IP literal may (a socket on all addresses).
+        allow_stop: whether the signer may be stopped through a wallet listener.
         waiting: connections that have not delivered a whole request, oldest first.
     """
 
@@ -65,6 +66,7 @@ class Listener:
     max_body_bytes: int
     request_timeout_s: float
     hosts: frozenset[str] | None = None
+    allow_stop: bool = False
     open: int = 0
     evicted: int = 0
     waiting: OrderedDict[Connection, None] = field(default_factory=OrderedDict)
@@ -82,6 +84,7 @@ class Listener:
             max_body_bytes=limits.max_body_bytes,
             request_timeout_s=limits.request_timeout_ms / 1000,
             hosts=_hosts(settings.tcp),
+            allow_stop=settings.allow_stop,
         )
 
     def evict_oldest(self) -> None:

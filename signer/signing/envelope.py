@@ -1,4 +1,4 @@
-"""The EOSIO error envelope: the one table of what a node listener answers when it does not sign.
+"""The EOSIO error envelope: the one table of what a node or wallet listener answers when it says no.
 
 keosd's own errors keep keosd's status, code, name and text (nodeos: http_plugin.cpp:547-601, exceptions.hpp:458-484).
 What the signer refuses for reasons of its own is HTTP 500 with a code from 3990000 up: nodeos logs nothing else
@@ -37,12 +37,22 @@ PARSE_ERROR = Fault(500, 4, "parse_error_exception", "Parse Error")
 BAD_CAST = Fault(500, 7, "bad_cast_exception", "Bad Cast")
 NAME = Fault(500, 3010001, "name_type_exception", "Invalid name")
 ASSERT = Fault(500, 10, "assert_exception", "Assert Exception")
+WALLET = Fault(500, 3120000, "wallet_exception", "Wallet exception")
+WALLET_EXISTS = Fault(500, 3120001, "wallet_exist_exception", "Wallet already exists")
+WALLET_NONEXISTENT = Fault(500, 3120002, "wallet_nonexistent_exception", "Nonexistent wallet")
+WALLET_LOCKED = Fault(500, 3120003, "wallet_locked_exception", "Locked wallet")
+INVALID_PASSWORD = Fault(500, 3120005, "wallet_invalid_password_exception", "Invalid wallet password")
+NO_WALLET = Fault(500, 3120006, "wallet_not_available_exception", "No available wallet")
+WALLET_UNLOCKED = Fault(500, 3120007, "wallet_unlocked_exception", "Already unlocked")
+KEY_NONEXISTENT = Fault(500, 3120009, "key_nonexistent_exception", "Nonexistent key")
+KEY_TYPE = Fault(500, 3120010, "unsupported_key_type_exception", "Unsupported key type")
+LOCK_TIMEOUT = Fault(500, 3120011, "invalid_lock_timeout_exception", "Wallet lock timeout is invalid")
 
 # -- the signer's own: rule name -> fault --------------------------------------------------------------
 TOO_LARGE = Fault(413, 3990000, "signer_body_too_large_exception", "Request body too large")
 OWN = {
     "wrong-node": Fault(500, 3990001, "signer_wrong_node_exception", "Key of another node"),
-    "wrong-role": Fault(500, 3990002, "signer_wrong_role_exception", "Key does not sign digests"),
+    "wrong-role": Fault(500, 3990002, "signer_wrong_role_exception", "Key does not sign this"),
     "peer": Fault(500, 3990003, "signer_peer_exception", "Caller not permitted"),
     "frozen": Fault(500, 3990004, "signer_frozen_exception", "Signing is frozen"),
     "quarantined": Fault(500, 3990005, "signer_quarantined_exception", "Key is quarantined"),
@@ -51,6 +61,12 @@ OWN = {
     "failed": Fault(500, 3990008, "signer_failed_exception", "The token could not sign"),
     "crowded": Fault(500, 3990009, "signer_crowded_exception", "Too many requests wait"),
     "unverified": Fault(500, 3990010, "signer_unverified_exception", "Signature did not verify"),
+    "method": Fault(500, 3990011, "signer_method_exception", "State changes by POST only"),
+    "origin": Fault(500, 3990012, "signer_origin_exception", "No wallet for web pages"),
+    "policy": Fault(500, 3990013, "signer_policy_exception", "Policy does not allow this transaction"),
+    "pin-source": Fault(500, 3990014, "signer_pin_source_exception", "PIN is not typed by a person"),
+    "pin-tries": Fault(500, 3990015, "signer_pin_tries_exception", "No more wrong PINs"),
+    "forbidden": Fault(500, 3990016, "signer_forbidden_exception", "Not allowed by the configuration"),
     "internal": Fault(500, 3990099, "signer_internal_exception", "Fault in the signer"),
 }
 

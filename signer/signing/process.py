@@ -18,7 +18,9 @@ import uvloop
 
 from signer import channel as channels
 from signer import inheritance, questions, selection
+from signer.policy import policies
 from signer.signing import rehearsal, server
+from signer.signing.account_keys import AccountKeys
 from signer.signing.app import App
 from signer.signing.connection import Listener
 from signer.signing.freeze import FreezeMarkers
@@ -27,7 +29,9 @@ from signer.signing.probes import Probes
 from signer.signing.refusals import Refusals
 from signer.signing.rehearsal import Rehearsals
 from signer.signing.service import NodeTerms, Service
+from signer.signing.supervisor import Supervisor
 from signer.signing.tokens import Tokens
+from signer.signing.wallet import Wallet
 
 if TYPE_CHECKING:
     import socket
@@ -66,7 +70,10 @@ class SigningProcess:
         terms[""] = NodeTerms(rehearsal.TIMEOUT_MS, 0)  # probe keys belong to no node
         self._service = Service(keys, guard, terms, self._record)
         self._probes = Probes(keys, markers)
-        self._server = server.build_gates(App(self._service), self._listeners())
+        self._supervisor = Supervisor(self._channel.send)
+        accounts = AccountKeys(keys, markers, self._service.settle)
+        wallet = Wallet(keys, guard, accounts, policies.load(config), self._supervisor)
+        self._server = server.build_gates(App(self._service, wallet), self._listeners())
         self._rehearsals = Rehearsals(config, keys, self._service, self._server.rehearse)
 
     # -- parts ---------------------------------------------------------------------------------------
@@ -97,6 +104,7 @@ class SigningProcess:
             await self._server.serve(sockets=self._sockets)
         for task in (*background, waiter, ender):
             task.cancel()
+        self._supervisor.close()
         self._tokens.close()
         self._send_decisions()
         with contextlib.suppress(TimeoutError):
@@ -113,7 +121,9 @@ class SigningProcess:
         if self._tokens.take(message, fds):
             return
         kind = message["type"]
-        if kind == "listen":
+        if kind == questions.ANSWER:
+            self._supervisor.answered(message)
+        elif kind == "listen":
             self._listen.set()
         elif kind == "drain":
             self._end()

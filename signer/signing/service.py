@@ -47,7 +47,10 @@ class NodeTerms:
 
 
 class Decision(NamedTuple):
-    """What became of a request, for the audit log. `micros` from its first byte to the answer."""
+    """What became of a request, for the audit log. `micros` from its first byte to the answer.
+
+    `transaction` is what was decoded of the transaction that `digest` is of; empty for what is none.
+    """
 
     at: float
     node: str
@@ -62,6 +65,7 @@ class Decision(NamedTuple):
     tries: int
     micros: int
     detail: str
+    transaction: str = ""
 
 
 @dataclass(slots=True)
@@ -196,7 +200,7 @@ class _Request:
         try:
             key = PublicKey.parse(self.asked)
         except FormatError as error:
-            raise as_keosd(_key_fault(self.asked), str(error)) from None
+            raise as_keosd(key_fault(self.asked), str(error)) from None
         self.asked_key = str(key)
         return self.service.keys.find(self.asked_key)
 
@@ -266,7 +270,7 @@ class _Request:
         )
 
 
-def _key_fault(asked: str) -> envelope.Fault:
+def key_fault(asked: str) -> envelope.Fault:
     """Return keosd's error for a key that cannot be read: a character outside base58 has one of its own."""
     match = _KEY.fullmatch(asked)
     return envelope.PARSE_ERROR if match and not _BASE58.fullmatch(match["digits"]) else envelope.ASSERT

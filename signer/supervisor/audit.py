@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from signer.errors import AuditError, FormatError
-from signer.signing.audit import Act, Decision, timestamp
+from signer.signing.audit import Act, Decision, Transaction, timestamp
 from signer.signing.audit_writer import AuditWriter
 
 if TYPE_CHECKING:
@@ -38,11 +38,13 @@ class AuditLog:
         self._degraded = ""
 
     def decision(self, fields: dict[str, Any]) -> None:
-        """Take a decision from the signing process."""
+        """Take a decision from the signing process, after the transaction that it is about, if that is known."""
         known = {
             name: fields[name] or None for name in ("node", "key", "role", "digest", "rule", "signature")
         }
         at = timestamp(datetime.fromtimestamp(fields["at"], UTC))
+        if fields["transaction"]:
+            self._take(Transaction(at, fields["digest"], fields["transaction"]))
         lane = str(fields["lane"]) if fields["lane"] else None
         self._take(
             Decision(

@@ -1,4 +1,4 @@
-"""Making or destroying one key of a token, in a process of its own (hsm.keymaker)."""
+"""Looking for a token, and making or destroying one of its keys, in a process of its own (hsm.keymaker)."""
 
 from __future__ import annotations
 
@@ -20,6 +20,15 @@ _TIMEOUT_S: Final = 60.0
 _MAX_ANSWER: Final = 16_384
 
 
+async def look(token: Token) -> None:
+    """See that a token is there.
+
+    Raises:
+        SigningError: it is not, or its module does not answer.
+    """
+    await _ask(token, {})
+
+
 async def perform(token: Token, pin: Pin, change: dict[str, str]) -> dict[str, str]:
     """Make or destroy a key; return its public point and CKA_ID in hex.
 
@@ -31,6 +40,10 @@ async def perform(token: Token, pin: Pin, change: dict[str, str]) -> dict[str, s
     Raises:
         SigningError: the token says no, or did not answer.
     """
+    return await _ask(token, {"pin": pin.reveal(), **change})
+
+
+async def _ask(token: Token, wanted: dict[str, str]) -> dict[str, str]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
     with ours:
@@ -44,7 +57,7 @@ async def perform(token: Token, pin: Pin, change: dict[str, str]) -> dict[str, s
         finally:
             theirs.close()
         loop = asyncio.get_running_loop()
-        request = json.dumps({"uri": str(token.uri), "pin": pin.reveal(), **change})
+        request = json.dumps({"uri": str(token.uri), **wanted})
         try:
             async with asyncio.timeout(_TIMEOUT_S):
                 await loop.sock_sendall(ours, request.encode())

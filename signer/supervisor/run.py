@@ -28,6 +28,7 @@ from signer import __version__, config_file, selection
 from signer.antelope.keys import PublicKey
 from signer.errors import AdminError, ConfigError, FormatError
 from signer.logs import configure
+from signer.policy import policies
 from signer.signing import audit, server
 from signer.signing.connection import Listener
 from signer.signing.freeze import FreezeMarkers
@@ -563,6 +564,7 @@ class Supervisor:
 
     async def _reload(self, by: str, wait: bool, giving_up: frozenset[str]) -> Reloaded:  # noqa: FBT001 - as reload
         config = config_file.load(self.path)
+        policies.load(config)
         if config.state_dir != self.config.state_dir:
             raise ConfigError(f"{self.path}: state_dir: cannot change while the signer runs; restart it")
         if config.admin_socket != self.config.admin_socket:
@@ -705,6 +707,7 @@ def run(path: Path, only: str | None = None) -> int:
     harden()
     configure("supervisor")
     config = config_file.load(path)
+    policies.load(config)  # the signing process would end over a file that is no ABI
     lock = _lock(config.state_dir)
 
     async def serve() -> int:

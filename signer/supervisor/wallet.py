@@ -68,6 +68,7 @@ class Wallet:
         self._used = time.monotonic()
         self._timer: asyncio.TimerHandle | None = None
         self._acts = {
+            "open": self._open_wallet,
             "unlock": self._unlock,
             "lock": self._lock,
             "lock-all": self._lock_all,
@@ -161,6 +162,12 @@ class Wallet:
             self._supervisor.act(audit.LOCK, by, f"token {name}: {why}")
             log.warning("token locked", extra={"token": name, "caller": by, "reason": why})
 
+    async def _open_wallet(self, question: Message) -> None:
+        """See whether a token that nobody is logged in to is there."""
+        name = self._known(question["wallet"])
+        if self._keeper(name).state.state != "logged-in":
+            await keymaker.look(self._config.tokens[name])
+
     # -- unlock --------------------------------------------------------------------------------------
 
     async def _unlock(self, question: Message) -> None:
@@ -222,7 +229,7 @@ class Wallet:
         left = max(0, MAX_TRIES - wrong)
         rest = f"{left} more may be tried" if left else f"no more are tried until `signer token retry {name}`"
         return WalletRefusalError(
-            "password", f"Invalid password for wallet: {name} ({wrong} wrong PINs in a row; {rest})"
+            "password", f"Invalid password for wallet: {name} (wrong PINs in a row: {wrong}; {rest})"
         )
 
     def _refuse_try(self, name: str, wrong: int) -> None:
@@ -276,7 +283,7 @@ class Wallet:
             )
         async with self._one_at_a_time:
             self._refuse_wrong_pin(name, question["pin"], question["by"])
-            key = self._account_key(name, PublicKey.parse(question["key"]))
+            key = self._account_key(name, question["key"])
             path = self._refuse_other_edits()
             config_edit.remove(path, key.public_key)
             lost = frozenset({str(key.public_key)})
@@ -287,14 +294,14 @@ class Wallet:
                 audit.REMOVE_KEY, question["by"], f"{key.public_key}, {key.label} in token {name}"
             )
 
-    def _account_key(self, token: str, asked: PublicKey) -> Key:
-        """Return the configured account key `asked` of `token`.
+    def _account_key(self, token: str, asked: str) -> Key:
+        """Return the configured account key `asked` (PUB_ form) of `token`.
 
         Raises:
             WalletRefusalError: there is none, or it is of another role.
         """
         for key in self._config.keys:
-            if key.public_key == asked and key.token == token:
+            if str(key.public_key) == asked and key.token == token:
                 if key.role == "account":
                     return key
                 raise WalletRefusalError(
