@@ -17,6 +17,10 @@ from typing import Final, NamedTuple
 DUPLICATE: Final = 3040008
 
 
+#: No node takes the transaction any more (producer_plugin.cpp, process_incoming_transaction_async). Real.
+EXPIRED: Final = 3040005
+
+
 class Meaning(NamedTuple):
     """What a code means for the transaction that got it.
 
@@ -34,8 +38,7 @@ _MEANINGS: Final = {
     # -- the transaction as a whole (exceptions.hpp:261-300) ------------------------------------------------------
     # Real: an actor or a permission that does not exist (transaction_context.cpp, validate_referenced_accounts).
     3040000: Meaning(True, "the account or its permission does not exist"),
-    # Real. The node's head is past the expiration (producer_plugin.cpp, process_incoming_transaction_async).
-    3040005: Meaning(True, "the transaction has expired"),
+    EXPIRED: Meaning(True, "the transaction has expired"),
     # Real. Relative to the node's head, which may be behind (controller.cpp, validate_expiration).
     3040006: Meaning(False, "the transaction expires too late for this node, which may be behind"),
     # Real. The node is on another fork, or does not have the block yet (controller.cpp, validate_tapos).

@@ -13,6 +13,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from signer.antelope.transaction import push_body
+from signer.chain import refusals
 from signer.errors import (
     AdminError,
     ChainError,
@@ -92,7 +93,7 @@ class Runner:
             RotationError: it is the same person, or nobody waits for it.
             JournalError: it cannot be written down.
         """
-        return self._save(machine.approve(self.rotation, by, self._site.clock()))
+        return self._wake(machine.approve(self.rotation, by, self._site.clock()))
 
     def abort(self, by: str) -> Rotation:
         """End it, if the key is not registered yet.
@@ -101,7 +102,7 @@ class Runner:
             RotationError: it is too late.
             JournalError: it cannot be written down.
         """
-        return self._save(machine.ask_abort(self.rotation, by, self._site.clock()))
+        return self._wake(machine.ask_abort(self.rotation, by, self._site.clock()))
 
     def supersede(self, by: str) -> Rotation:
         """End it, because an emergency takes its place.
@@ -109,7 +110,13 @@ class Runner:
         Raises:
             JournalError: it cannot be written down.
         """
-        return self._save(machine.supersede(self.rotation, by, self._site.clock()))
+        return self._wake(machine.supersede(self.rotation, by, self._site.clock()))
+
+    def _wake(self, change: Change) -> Rotation:
+        """Write down what a person did, and end the pause. The runner's own writes do not: it would never rest."""
+        rotation = self._save(change)
+        self._woken.set()
+        return rotation
 
     # -- the task ------------------------------------------------------------------------------------------
 
@@ -261,6 +268,8 @@ class Runner:
             result = await self._site.client.push(push_body(last.packed, [last.signature]))
         except ChainRefusedError as error:
             self._taken_by_nobody = certain and error.certain
+            if error.code == refusals.EXPIRED:
+                return  # the machine sees by the irreversible block's time when another one may be signed
             if error.final and self._taken_by_nobody:
                 self._save(machine.hopeless(self.rotation, str(error), self._site.clock()))
                 return
@@ -295,7 +304,6 @@ class Runner:
             },
         )
         self._changed(self.rotation)
-        self._woken.set()
         return self.rotation
 
     def _say(self, trouble: str) -> None:
