@@ -57,6 +57,7 @@ class Api:
         delay_s: how long it takes over an answer.
         loses: calls whose answers are lost after they were performed.
         queries: whether it serves get_accounts_by_authorizers.
+        refuses: what it answers to every transaction that is pushed.
         asked: every call.
     """
 
@@ -68,6 +69,7 @@ class Api:
     delay_s: float = _LATENCY_S
     loses: set[str] = field(default_factory=set)
     queries: bool = True
+    refuses: Refusal | None = None
     asked: list[str] = field(default_factory=list)
 
     @property
@@ -200,6 +202,8 @@ class Api:
     # -- transactions --------------------------------------------------------------------------------------
 
     def _send_transaction2(self, body: dict[str, Any]) -> tuple[int, Any]:
+        if self.refuses is not None:
+            raise self.refuses
         pushed = body["transaction"]
         transaction = self.ledger.take(bytes.fromhex(pushed["packed_trx"]), pushed["signatures"], self.head)
         return 202, _PUSHED | {"transaction_id": transaction.id()}

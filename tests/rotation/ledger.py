@@ -156,6 +156,7 @@ class Ledger:
         permission: keys in the rotation permission; None: there is none.
         refusal: what every node answers to any transaction.
         finalizer: the finalizer key that votes for us (Savanna).
+        finalizer_waits: whether another one stays out of the policy.
         propose_in: in how many slots the system contract proposes a schedule for the first time.
         slot: the last one that has passed.
         salt: makes other blocks after a fork than before it.
@@ -178,6 +179,7 @@ class Ledger:
     )
     refusal: Refusal | None = None
     finalizer: str | None = None
+    finalizer_waits: bool = False
     slot: int = 0
     salt: str = ""
     mempool: dict[str, Transaction] = field(default_factory=dict)
@@ -347,7 +349,7 @@ class Ledger:
             if proposed is None and wanted != newest.producers:
                 proposed = Waiting(Schedule(newest.version + 1, wanted), number)
         finalizer, next_finalizer = head.finalizer, head.next_finalizer
-        if next_finalizer is not None and next_finalizer[1] <= head.irreversible:
+        if next_finalizer is not None and not self.finalizer_waits and next_finalizer[1] <= head.irreversible:
             finalizer, next_finalizer = next_finalizer[0], None
         block = Block(
             number,

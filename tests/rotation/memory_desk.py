@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import hashlib
 from dataclasses import dataclass, field
@@ -63,6 +64,7 @@ class MemoryDesk:
         states: of every key.
         unable: why a key cannot sign.
         sign_faults: how many more signatures of rotation keys fail.
+        sign_takes_s: how long a rotation key takes over a signature.
         issued_after_s: how long after a block the supervisor knows its signature.
         before_sign: called before a rotation key signs.
         blocks: signature -> key, node and time, of every block signature that was issued.
@@ -74,6 +76,7 @@ class MemoryDesk:
     states: dict[PublicKey, str] = field(default_factory=lambda: dict.fromkeys(NUMBERS, "active"))
     unable: dict[PublicKey, str] = field(default_factory=dict)
     sign_faults: int = 0
+    sign_takes_s: float = 0.0
     issued_after_s: float = 0.0
     before_sign: Callable[[], None] = lambda: None
     blocks: dict[str, tuple[PublicKey, str, float]] = field(default_factory=dict)
@@ -102,6 +105,8 @@ class MemoryDesk:
     async def sign(self, key: PublicKey, digest: Digest, rotation: str) -> Signature:
         """As Desk.sign."""
         self.before_sign()
+        if self.sign_takes_s:
+            await asyncio.sleep(self.sign_takes_s)
         if self.states[key] != "active":
             raise RefusedError("frozen", f"{key} is {self.states[key]}")
         if self.sign_faults:

@@ -28,6 +28,7 @@ from rotation.memory_desk import MemoryDesk
 from signer.antelope.transaction import Transaction
 from signer.chain.client import ChainClient
 from signer.errors import JournalError
+from signer.rotation import mandate
 from signer.rotation.entry import Event
 from signer.rotation.journal import Journal
 from signer.rotation.rotation import Kind, Request, Rotation, State
@@ -113,6 +114,7 @@ class World:
         skew: how far the local clock is ahead of the chain's time.
         kill: where the next life ends.
         failing: whether a write of the journal fails now.
+        written: called when a write is on disk.
         writes: what was written, in order.
         pushed: the transactions that API nodes were sent, in order, as packed bytes.
         faults: what was against the law, to be empty at the end.
@@ -127,6 +129,7 @@ class World:
     skew: timedelta = timedelta()
     kill: Point | None = None
     failing: Callable[[Event], bool] = lambda _: False
+    written: Callable[[Event], None] = lambda _: None
     writes: list[Event] = field(default_factory=list)
     pushed: list[bytes] = field(default_factory=list)
     on_disk: list[bytes] = field(default_factory=list)
@@ -203,6 +206,7 @@ class World:
         for packed in new:
             self._signed_anew(packed, rotation)
         self.on_disk += new
+        self.written(event)
         if self.kill is not None:
             self.kill.at(event, When.AFTER)
 
@@ -348,10 +352,16 @@ def build(
     approval: str = "never",
     apis: int = 2,
     elected: bool = True,
+    propose_in: int = 24,
+    lifetime_s: int = 20,
     old: tuple[PublicKey, ...] = (OLD,),
     node_apis: bool = True,
 ) -> World:
-    """Return a world in which a produces with its second key, and b is ready."""
+    """Return a world in which a produces with its second key, and b is ready.
+
+    Transactions live for `lifetime_s`, a third of what they do otherwise: many ways wait for the end of one.
+    """
+    patch.setattr(mandate, "MAX_LIFETIME_S", lifetime_s)
     lines = {
         name: (f'api = "http://127.0.0.1:{port}"\n' if node_apis else "")
         + (f'finalizer_key = "{FINALIZERS[name]}"' if savanna else "")
@@ -368,6 +378,7 @@ def build(
         nodes,
         Row(old),
         savanna=savanna,
+        propose_in=propose_in,
         elected=elected,
         finalizer=FINALIZERS["a"] if savanna else None,
     )

@@ -82,9 +82,7 @@ class Eyes:
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    world = signer_world.build(tmp_path, monkeypatch)
-    world.ledger.propose_in = PROPOSE_EVERY
-    return world
+    return signer_world.build(tmp_path, monkeypatch, propose_in=PROPOSE_EVERY)
 
 
 def seen(world: World, test: Callable[[Eyes], Awaitable[None]]) -> None:

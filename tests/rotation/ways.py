@@ -11,6 +11,8 @@ from rig import two_nodes
 from rotation.ledger import NO_CPU, Row
 from rotation.signer_world import NEW, PATIENCE_S, Killed, World, build, cycle, promote
 
+from signer.errors import JournalError
+from signer.rotation.entry import Event
 from signer.rotation.rotation import Request, Rotation, State
 
 if TYPE_CHECKING:
@@ -70,7 +72,8 @@ class Way:
         """Go it to the end, with another life wherever one ends."""
         self.prepare(world)
         while True:
-            with contextlib.suppress(Killed):
+            # A journal that cannot be written to is told to whoever asked, and they ask again.
+            with contextlib.suppress(Killed, JournalError):
                 async with world.life() as rotations:
                     return await self._live(world, rotations)
             await asyncio.sleep(RESTART_S)
@@ -82,7 +85,8 @@ class Way:
 
         end = world.monotonic() + PATIENCE_S
         while True:
-            await self.person(world, rotations, rotation)
+            with contextlib.suppress(JournalError):
+                await self.person(world, rotations, rotation)
             world.die_if_killed()
             if not rotation.live:
                 return rotations.get(rotation.id)
@@ -124,12 +128,13 @@ async def _change_the_row(world: World, rotations: Rotations, rotation: Rotation
 
 
 def _busy(world: World) -> None:
-    """Something else uses up the account's CPU when the transaction is about to be signed."""
+    """Something else uses up the account's CPU when the transaction is signed."""
 
-    def use_up() -> None:
-        world.ledger.refusal = NO_CPU
+    def use_up(event: Event) -> None:
+        if event is Event.SIGNED:
+            world.ledger.refusal = NO_CPU
 
-    world.desk.before_sign = use_up
+    world.written = use_up
 
 
 def _b_is_deaf(world: World) -> None:
@@ -146,10 +151,13 @@ def _nothing_lands(world: World) -> None:
 
 
 def _permission_removed(world: World) -> None:
-    def remove() -> None:
-        world.ledger.permission = {two_nodes.OTHER_ROTATION}
+    """The owner takes our key out when the transaction is signed."""
 
-    world.desk.before_sign = remove
+    def remove(event: Event) -> None:
+        if event is Event.SIGNED:
+            world.ledger.permission = {two_nodes.OTHER_ROTATION}
+
+    world.written = remove
 
 
 WAYS: Final = {
