@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from rotation import virtual_time
 from rotation.signer_world import Point, When
-from rotation.ways import WAYS
+from rotation.ways import RESTART_S, WAYS
 
 from signer.rotation.entry import Event
 
@@ -65,13 +65,15 @@ class End:
     proven: bool
 
 
-def go(name: str, folder: Path, kill: Point | None = None) -> tuple[World, Rotation, End]:
+def go(
+    name: str, folder: Path, kill: Point | None = None, restart_s: float = RESTART_S
+) -> tuple[World, Rotation, End]:
     """Go a way in a world of its own."""
     way = WAYS[name]
     with pytest.MonkeyPatch.context() as patch:
         world = way.world(folder, patch)
         world.kill = kill
-        rotation = virtual_time.run(way.go(world))
+        rotation = virtual_time.run(way.go(world, restart_s))
     world.check()
     purposes = {each.id: each.purpose for each in rotation.transactions}
     included = world.included()
@@ -122,3 +124,19 @@ def test_killed_at_a_write_it_ends_as_if_it_had_not_been(event: Event, when: Whe
     assert end == unharmed(_WAY_TO[event])
     if rotation.missed_slots is not None and rotation.transactions:
         assert rotation.missed_slots == world.ledger.missed(rotation.transactions[0].head_number)
+
+
+@pytest.mark.parametrize(
+    ("event", "transactions"),
+    [
+        (Event.SIGNED, 2),  # never sent, and dead: another one is signed
+        (Event.ACCEPTED, 1),
+        (Event.PENDING, 1),
+        (Event.VERIFIED, 1),
+    ],
+)
+def test_however_long_it_was_dead_it_ends_the_same(event: Event, transactions: int, tmp_path: Path) -> None:
+    world, rotation, end = go("promoted", tmp_path, Point(event, When.AFTER), restart_s=150.0)
+    assert end == unharmed("promoted")
+    assert len(rotation.transactions) == transactions
+    assert rotation.missed_slots == 0 == world.ledger.missed(rotation.transactions[0].head_number)

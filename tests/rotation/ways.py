@@ -68,15 +68,15 @@ class Way:
             elected=self.elected,
         )
 
-    async def go(self, world: World) -> Rotation:
-        """Go it to the end, with another life wherever one ends."""
+    async def go(self, world: World, restart_s: float = RESTART_S) -> Rotation:
+        """Go it to the end, with another life wherever one ends: after `restart_s` s."""
         self.prepare(world)
         while True:
             # A journal that cannot be written to is told to whoever asked, and they ask again.
             with contextlib.suppress(Killed, JournalError):
                 async with world.life() as rotations:
                     return await self._live(world, rotations)
-            await asyncio.sleep(RESTART_S)
+            await asyncio.sleep(restart_s)
 
     async def _live(self, world: World, rotations: Rotations) -> Rotation:
         rotation = rotations.by_idempotency_key("alice", _ASKED)
