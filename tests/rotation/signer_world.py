@@ -353,6 +353,7 @@ def build(
     apis: int = 2,
     elected: bool = True,
     propose_in: int = 24,
+    names: tuple[str, ...] = ("alpha",),
     lifetime_s: int = 20,
     old: tuple[PublicKey, ...] = (OLD,),
     node_apis: bool = True,
@@ -379,6 +380,7 @@ def build(
         Row(old),
         savanna=savanna,
         propose_in=propose_in,
+        names=names,
         elected=elected,
         finalizer=FINALIZERS["a"] if savanna else None,
     )

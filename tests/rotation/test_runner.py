@@ -7,7 +7,6 @@ sent any more once its successor is signed.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,7 +23,7 @@ from signer.errors import JournalError, RotationError
 from signer.rotation.entry import Event
 from signer.rotation.evidence import EvidenceKind
 from signer.rotation.machine import MAX_TRANSACTIONS
-from signer.rotation.rotation import Kind, Purpose, Rotation, State
+from signer.rotation.rotation import Purpose, Rotation, State
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -154,9 +153,7 @@ def test_the_proof_is_evidence_that_the_node_lists_the_key(world: World) -> None
 
 def test_missed_slots_are_those_without_a_block_since_the_push(world: World) -> None:
     async def person(world: World, _: Rotations, rotation: Rotation) -> None:
-        head = world.ledger.head
         world.nodes["a"].up = not (rotation.state is State.REGISTERED and world.slot in (14, 15, 16, 17))
-        assert head.number
 
     rotation = go(world, Way(State.DONE, person=person))
     assert rotation.transaction is not None
@@ -654,7 +651,8 @@ def test_while_the_disk_is_full_nothing_is_sent(world: World) -> None:
         world.failing = lambda event: event is Event.SIGNED
         rotation = await rotations.request(promote(), None, None)
         await asyncio.sleep(10)
-        assert len(world.desk.signed) > 1  # signed, and thrown away
+        # Signed and thrown away, about once in a second: a disk that is full is no reason to hurry.
+        assert 1 < len(world.desk.signed) <= 11
         assert not world.pushed
         assert rotations.get(rotation.id).state is State.PREFLIGHT
         world.failing = lambda _: False
@@ -766,8 +764,3 @@ def test_a_producer_is_shown_with_its_live_and_its_last_rotation(world: World) -
         assert view.chain_view is None
 
     live(world, test)
-
-
-def test_kinds_are_what_they_are_called() -> None:
-    assert {each.kind for each in (promote(), cycle(), EMERGENCY)} == set(Kind)
-    assert replace(EMERGENCY, emergency=False, reason="") == promote()

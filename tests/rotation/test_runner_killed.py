@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from rotation import virtual_time
+from rotation import signer_world, virtual_time
 from rotation.signer_world import Point, When
-from rotation.ways import RESTART_S, WAYS
+from rotation.ways import RESTART_S, WAYS, Way
 
 from signer.rotation.entry import Event
+from signer.rotation.rotation import State
 
 if TYPE_CHECKING:
     from rotation.ledger import Row
     from rotation.signer_world import World
 
-    from signer.rotation.rotation import Purpose, Rotation, State
+    from signer.rotation.rotation import Purpose, Rotation
+    from signer.rotation.rotations import Rotations
 
 #: A way that comes to this write.
 _WAY_TO: Final = {
@@ -140,3 +142,21 @@ def test_however_long_it_was_dead_it_ends_the_same(event: Event, transactions: i
     assert end == unharmed("promoted")
     assert len(rotation.transactions) == transactions
     assert rotation.missed_slots == 0 == world.ledger.missed(rotation.transactions[0].head_number)
+
+
+def test_slots_of_a_schedule_that_the_next_life_cannot_know_make_the_count_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first life counted them. What it counted is not all, so it does not stay."""
+    world = signer_world.build(tmp_path, monkeypatch, names=("alpha", "charlie"))
+    world.kill = Point(Event.PROPOSED, When.AFTER)
+
+    async def person(world: World, _: Rotations, rotation: Rotation) -> None:
+        world.nodes["a"].up = world.slot not in range(14, 18)
+        if rotation.state is State.REGISTERED:
+            world.ledger.names = ("alpha", "delta")
+
+    rotation = virtual_time.run(Way(State.DONE, person=person).go(world, restart_s=30.0))
+    assert rotation.state is State.DONE
+    assert world.ledger.missed(rotation.transactions[0].head_number) > 0
+    assert rotation.missed_slots is None
