@@ -113,6 +113,7 @@ class SigningProcess:
 
     def _end(self) -> None:
         self._ended.set()
+        self._server.stop_accepting()  # now: whoever is answered after this finds the next generation
         self._server.should_exit = True
 
     # -- the supervisor ------------------------------------------------------------------------------

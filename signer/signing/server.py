@@ -75,6 +75,11 @@ class GateServer(Server):
         self.servers = cast("list[asyncio.Server]", self._gates)  # uvicorn closes them and waits, no more
         self.started = True
 
+    def stop_accepting(self) -> None:
+        """Leave new connections to the next generation from now on; what was accepted is answered."""
+        for gate in self._gates:
+            gate.close()
+
     def rehearse(self, conn: socket.socket, call: Call) -> None:
         """Serve a connection of our own, made to keep the way of a signature warm."""
         for gate in self._gates[:1]:

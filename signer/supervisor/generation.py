@@ -68,9 +68,13 @@ class Generation(Worker):
         """Tell the process to accept connections."""
         self.send({"type": "listen"})
 
+    def stop_accepting(self) -> None:
+        """Tell the process to leave new connections to others."""
+        self.send({"type": "drain"})
+
     async def drain(self, timeout_s: float) -> None:
         """Let the process answer what it accepted and end; then end its lanes."""
-        self.send({"type": "drain"})
+        self.stop_accepting()
         if self.pid:
             with contextlib.suppress(TimeoutError):
                 # The channel's end and not the process's: by then every decision that it sent was read.

@@ -640,6 +640,7 @@ class Supervisor:
         if old is None:
             return None
         self._draining.add(old)
+        old.stop_accepting()  # before anyone is told that the new configuration is in service
         return self._spawn(self._drain(old))
 
     async def _drain(self, old: Generation) -> None:

@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from hsm.errors import HsmError, PinSourceError
-from hsm.pin import same_pin
+from hsm.pin import Pin, same_pin
 from hsm.refused import RefusedMarker
 from signer import config_edit, config_file
 from signer.antelope.keys import Curve, PublicKey
@@ -183,12 +183,13 @@ class Wallet:
                     f"token {name} takes its PIN from its configured source and is {keeper.state.state}: "
                     f"{keeper.state.reason}; correct the source, then run `signer token retry {name}`",
                 )
-            tries = self._marker.tries(name)
-            self._refuse_try(name, tries)
             try:
-                typed.set(question["pin"])
+                Pin(question["pin"])
             except PinSourceError as error:
                 raise WalletRefusalError("password", f"{error}; token {name} was not asked") from None
+            tries = self._marker.tries(name)
+            self._refuse_try(name, tries)
+            typed.set(question["pin"])
             await self._log_in(name, keeper, typed, tries, question["by"])
         self._supervisor.act(audit.UNLOCK, question["by"], f"token {name}")
         log.info("token unlocked", extra={"token": name, "caller": question["by"]})

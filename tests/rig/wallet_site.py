@@ -72,7 +72,7 @@ class WalletTokens:
 
 @dataclass
 class WalletSite:
-    """One signer. Change `policies`, `settings` or `tokens`, then `start()`.
+    """One signer. Change what it has, then `start()`. Without the home of BLOCK it has no node.
 
     Attributes:
         folder: short, because a unix socket's path is.
@@ -82,6 +82,7 @@ class WalletSite:
         settings: further lines of a token's table, by token.
         stoppable: whether the wallet on TCP may stop the signer.
         policies: TOML at the end of the file.
+        timeout_ms: of the node.
     """
 
     folder: Path
@@ -93,6 +94,7 @@ class WalletSite:
     settings: dict[str, list[str]] = field(default_factory=dict)
     stoppable: bool = False
     policies: str = ""
+    timeout_ms: int = 100
     program: Program | None = None
     _shims: dict[str, Shim] = field(default_factory=dict)
 
@@ -154,14 +156,17 @@ class WalletSite:
                 f"environment = {{ {variables} }}",
                 *self.settings.get(token, []),
             ]
-        lines += ["[nodes.primary]", 'chain = "local"', "timeout_ms = 100"]
-        for kind in (f'tcp = "127.0.0.1:{self.node_port}"', 'unix = "run/node/sign.sock"'):
-            lines += ["[[listeners]]", 'kind = "node"', 'node = "primary"', kind]
+        if BLOCK in self.homes:
+            lines += ["[nodes.primary]", 'chain = "local"', f"timeout_ms = {self.timeout_ms}"]
+            for kind in (f'tcp = "127.0.0.1:{self.node_port}"', 'unix = "run/node/sign.sock"'):
+                lines += ["[[listeners]]", 'kind = "node"', 'node = "primary"', kind]
         lines += ["[[listeners]]", 'kind = "wallet"', 'unix = "run/wallet/wallet.sock"']
         lines += ["[[listeners]]", 'kind = "wallet"', f'tcp = "127.0.0.1:{self.port}"']
         lines += ["allow_wallet_on_tcp = true", f"allow_stop = {json.dumps(self.stoppable)}"]
         lines += ["[[listeners]]", 'kind = "admin"', 'unix = "run/admin/admin.sock"']
         for (token, label), (role, key) in self.tokens.keys.items():
+            if token not in self.homes:
+                continue
             owner = {"block": ['node = "primary"'], "account": ['chain = "local"']}.get(role, [])
             lines += ["[[keys]]", f'public_key = "{key}"', f'role = "{role}"', *owner]
             lines += [f'token = "{token}"', f'label = "{label}"']

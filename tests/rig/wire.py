@@ -38,7 +38,11 @@ class Address:
             return socket.create_connection(("127.0.0.1", self.port), _DEADLINE_S)
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(_DEADLINE_S)
-        connection.connect(str(self.unix))
+        try:
+            connection.connect(str(self.unix))
+        except OSError:
+            connection.close()
+            raise
         return connection
 
 
