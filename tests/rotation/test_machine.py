@@ -528,6 +528,12 @@ def test_a_transaction_that_expires_is_followed_by_another() -> None:
     assert story.rotation.reason == "3 transactions expired without effect; the last answer was: refused 2"
 
 
+def test_a_fourth_transaction_is_refused() -> None:
+    story = Story.at(State.SIGNED).sign(EXPIRED).sign(2 * EXPIRED)
+    with pytest.raises(RotationError):
+        story.sign(3 * EXPIRED)
+
+
 def test_the_second_transaction_gets_through() -> None:
     story = Story.at(State.SIGNED).see(look(EXPIRED)).sign(EXPIRED).see(look(EXPIRED + 1, NEW))
     assert story.state is State.REGISTERED
@@ -831,6 +837,27 @@ def test_a_return_waits_for_the_schedule_that_brings_the_old_key_back() -> None:
     assert story.events[-1] is Event.ACTIVE
     assert story.see(look(1300, OLD, proof=block(EXPIRED + 5))).state is State.RETURNING
     assert story.see(look(1301, OLD, proof=block(1301))).state is State.RETURNED
+
+
+@pytest.mark.parametrize("way", ["active", "pending", "proposed"])
+def test_a_return_waits_while_the_new_key_is_in_a_schedule(way: str) -> None:
+    """Also where the old node has produced all the time."""
+    story = returning().see(look(EXPIRED + 1, OLD))
+    late = RETURN_EXPIRED + HIDDEN_BLOCKS
+    story.see(look(late, OLD, **{way: keys(NEW)}, proof=block(late - 1)))
+    assert story.state is State.RETURNING
+
+
+def test_a_return_waits_until_its_transaction_can_be_in_no_other_block() -> None:
+    """A fork may still take it away, and nobody would look any more."""
+    story = returning().see(look(EXPIRED + 1, OLD))
+    assert story.see(look(RETURN_EXPIRED - 1, OLD, proof=block(EXPIRED + 50))).state is State.RETURNING
+    assert story.see(look(RETURN_EXPIRED, OLD, proof=block(EXPIRED + 50))).state is State.RETURNED
+
+
+def test_a_return_that_is_registered_signs_nothing_more() -> None:
+    story = returning().see(look(EXPIRED + 1, OLD))
+    assert not machine.resign(story.rotation, look(RETURN_EXPIRED, NEW))
 
 
 def test_a_return_waits_for_what_savanna_hides() -> None:
