@@ -325,10 +325,8 @@ def _check_depth(depth: int) -> None:
 
 
 def _plain(kind: str) -> str:
-    """`kind` without lists and options around it."""
-    while kind.endswith((_ARRAY, _OPTIONAL)):
-        kind = kind.removesuffix(_OPTIONAL) if kind.endswith(_OPTIONAL) else kind.removesuffix(_ARRAY)
-    return kind
+    """`kind` without the list or the option around it: one, as nodeos has it; a list of lists needs a typedef."""
+    return kind.removesuffix(_OPTIONAL) if kind.endswith(_OPTIONAL) else kind.removesuffix(_ARRAY)
 
 
 # -- the JSON of an ABI ----------------------------------------------------------------------------------------
