@@ -46,6 +46,7 @@ class ControlDesk:
         await self._supervisor.act(name, by, detail)
 
     async def key_states(self) -> dict[PublicKey, str]:
-        """Return the state of every key. Raises AdminError."""
+        """Return the state of every key, at a start once ours were looked at. Raises AdminError."""
+        await self._keys.looked_at()
         status = await self._supervisor.status()
         return {PublicKey.parse(key["public_key"]): key["state"] for key in status["keys"]}

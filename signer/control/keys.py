@@ -29,6 +29,11 @@ _NS_PER_S: Final = 1_000_000_000
 #: Far more than any token takes, also for a K1 signature at the tenth try.
 _DEADLINE_NS: Final = 5 * _NS_PER_S
 
+#: A token that has not opened this long after the start is away, in s (supervisor.run has the same at its start).
+_START_S: Final = 20.0
+#: Between two looks at the keys, in s.
+_LOOK_S: Final = 0.05
+
 
 class KeyState(NamedTuple):
     """How a key fares: `active`, `unavailable`, `quarantined` or `frozen`, and why if it is not active."""
@@ -51,6 +56,18 @@ class ControlKeys:
         self._keys = keys
         self._markers = markers
         self._record = record
+        self._began = time.monotonic()
+
+    async def looked_at(self) -> None:
+        """Wait until every key has been looked at, but not past the time in which a token is opened at a start.
+
+        A process that was started a moment ago would say of each of its keys that it cannot sign, and whoever asks
+        then, a rotation that goes on for example, would conclude from it.
+        """
+        while any(each.state == "unavailable" for each in self.states().values()):
+            if time.monotonic() - self._began > _START_S:
+                return
+            await asyncio.sleep(_LOOK_S)
 
     def states(self) -> dict[PublicKey, KeyState]:
         """Return every rotation and audit key of the control tokens, and how it fares now."""

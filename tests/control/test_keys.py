@@ -15,6 +15,7 @@ from rig.memory_token import MemoryRace, PrivateKey
 from hsm.race import Ending, Result
 from signer.antelope.keys import Curve, Digest
 from signer.antelope.recovery import recover
+from signer.control import keys
 from signer.control.keys import ControlKeys
 from signer.errors import RefusedError, SigningError
 from signer.signing import keyring
@@ -150,3 +151,27 @@ def test_a_key_that_is_gone_is_quarantined(world: World) -> None:
     world.race.script = [Result(Ending.KEY_FAILED, reason="key 'x' is not on token control")]
     world.fails("is not on token control")
     assert "put the key back" in world.is_refused("quarantined")
+
+
+def test_nothing_is_concluded_from_keys_that_were_not_looked_at_yet(world: World) -> None:
+    """A process that was started a moment ago has tokens that are still being opened."""
+    for entry in world.entries:
+        entry.state = "unavailable"
+
+    async def open_later() -> None:
+        waiting = asyncio.create_task(world.keys.looked_at())
+        await asyncio.sleep(0)
+        for entry in world.entries[:-1]:
+            assert not waiting.done()
+            entry.state = "active"
+        await waiting
+
+    asyncio.run(open_later())
+    assert {state.state for state in world.keys.states().values()} == {"active"}
+
+
+def test_a_token_that_stays_away_is_not_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.entries[0].state = "unavailable"
+    monkeypatch.setattr(keys, "_START_S", 0.0)
+    asyncio.run(world.keys.looked_at())
+    assert world.keys.states()[world.private[0].public].state == "unavailable"
