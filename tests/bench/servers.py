@@ -79,7 +79,7 @@ def set_up(folder: Path) -> Setup:
     folder.mkdir(mode=0o700)
     layout = Layout.of(folder)
     port = three_free_ports()
-    made = ring.provision(layout, ring.RING)
+    made = ring.provision(layout, size=2)
     layout.config.write_text(config_text(layout, made, SOFTHSM, port, None))
     keys: dict[Curve, str] = {}
     tokens: dict[Curve, TokenKey] = {}
