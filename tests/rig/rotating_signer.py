@@ -145,11 +145,11 @@ class RotatingSigner:
 
     def ask(self, *arguments: str) -> None:
         """`signer rotate ...` until there is a rotation, whatever happens to the process that takes the request."""
-        before = (self.latest() or {"id": 0})["id"]
+        before = self._last_id()
 
         def taken() -> bool:
             self.run("rotate", *arguments, "--json")
-            return bool((self.latest() or {"id": 0})["id"] > before)
+            return self._last_id() > before
 
         until(taken, f"{self.producer} has a new rotation", timeout_s=120.0, interval_s=1.0, explain=self.log)
 
@@ -171,6 +171,13 @@ class RotatingSigner:
         except httpx.TransportError:
             return None
         return answer.json() if answer.is_success else None
+
+    def _last_id(self) -> int:
+        """Return the number of the youngest rotation, 0 if there is none; wait for the control process."""
+        found = until(
+            lambda: self._get("/v1/rotations", limit=1), "the control process answers", explain=self.log
+        )
+        return int(found["rotations"][0]["id"]) if found["rotations"] else 0
 
     def latest(self) -> dict[str, Any] | None:
         """Return the youngest rotation, or None where there is none or the control process does not answer."""

@@ -122,7 +122,8 @@ def _people(part: Part) -> dict[str, Any]:
         "confirmed",
     )
 
-    signer.run("freeze", "--node", "primary", "--reason", "a drill")
+    frozen = signer.run("freeze", "--key", signer.rotation_key, "--reason", "a drill")
+    assert frozen.returncode == 0, frozen.stderr
     signer.ask("--to-node", "primary", "--emergency", "--reason", "a drill")
     states.append(signer.wait_for_state("refused", _SUCCESS)["state"])
     return {"member": member, "states": states, "confirmed": emergency["id"]}
