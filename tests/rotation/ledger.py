@@ -26,8 +26,6 @@ from signer.antelope.transaction import ActFinKey, RegProducer, Transaction, Unr
 from signer.errors import SigningError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rotation.memory_desk import MemoryDesk
 
 SLOT: Final = timedelta(milliseconds=500)
@@ -162,7 +160,6 @@ class Ledger:
         salt: makes other blocks after a fork than before it.
         mempool: transactions that reached the producers.
         included: transaction -> number of its block.
-        made: called with each block.
     """
 
     desk: MemoryDesk
@@ -185,7 +182,6 @@ class Ledger:
     mempool: dict[str, Transaction] = field(default_factory=dict)
     queue: list[Row | None] = field(default_factory=list)
     included: dict[str, int] = field(default_factory=dict)
-    made: Callable[[Block], None] = lambda _: None
 
     def __post_init__(self) -> None:
         active = Schedule(1, self._wanted(self.row))
@@ -376,7 +372,6 @@ class Ledger:
                 block = _apply(block, transaction)
                 self.included[name] = number
         self.blocks.append(block)
-        self.made(block)
 
     def _sign(self, keys: tuple[PublicKey, ...], content: bytes) -> str | None:
         digest = Digest(hashlib.sha256(content).digest())

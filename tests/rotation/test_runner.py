@@ -516,7 +516,7 @@ def test_somebody_else_has_to_approve(tmp_path: Path, monkeypatch: pytest.Monkey
     async def test(rotations: Rotations) -> None:
         rotation = await rotations.request(promote(), None, None)
         await world.state(rotation.id, State.APPROVAL)
-        await asyncio.sleep(100)
+        await asyncio.sleep(5)
         assert not world.desk.signed
         with pytest.raises(RotationError) as caught:
             await rotations.approve(rotation.id, "alice")
