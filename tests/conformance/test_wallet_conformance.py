@@ -41,8 +41,7 @@ class _Sides:
         """Lock everything, then unlock what the scene wants."""
         self._keosd.call("set_timeout", 1_000_000)
         self._keosd.call("lock_all")
-        retried = self._site.run("token", "retry", DEFAULT)
-        assert retried.returncode == 0, retried.stderr
+        self._site.retry()
         self._site.do("lock_all")
         for wallet in scene.unlocked:
             self._keosd.call("unlock", [wallet, self.theirs.passwords[wallet]])

@@ -211,6 +211,13 @@ class WalletSite:
             check=False,
         )
 
+    def retry(self, token: str = DEFAULT) -> None:
+        """What `signer token retry` does."""
+        address = Address(unix=self.folder / "run" / "admin" / "admin.sock")
+        body = json.dumps({"token": token}).encode()
+        reply = exchange(address, request("/v1/token/retry", host="admin", body=body))
+        assert reply.status == 200, reply.body
+
     def status(self) -> dict[str, Any]:
         """What `signer status --json` shows; nothing while it starts."""
         address = Address(unix=self.folder / "run" / "admin" / "admin.sock")
@@ -226,10 +233,14 @@ class WalletSite:
         assert self.program is not None
         return self.program.log()
 
+    @property
+    def audit_file(self) -> Path:
+        """The audit log."""
+        return self.folder / "state" / "audit" / "audit.jsonl"
+
     def audit(self) -> list[dict[str, Any]]:
         """The lines of the audit log so far."""
-        path = self.folder / "state" / "audit" / "audit.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()]
+        return [json.loads(line) for line in self.audit_file.read_text().splitlines()]
 
     def audited(self, **fields: object) -> list[dict[str, Any]]:
         """Return the lines of the audit log with these fields; wait for the first."""
