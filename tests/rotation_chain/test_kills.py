@@ -42,7 +42,7 @@ def test_one_rotation_killed_at_each_of_its_writes(killed: Stage) -> None:
     assert ended["state"] == "registered-unscheduled"
     assert shown["row"]["producer_key"] == ended["to_key"]
     events = _events(member, ended["id"])
-    for event in ("planned", "approved", "checked", "registered", "unscheduled"):
+    for event in ("planned", "approval-awaited", "approved", "signed", "registered", "unscheduled"):
         assert events.count(event) == 1, events
 
 
