@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: s. Longer than any scene: a deadline against a hang.
-_SCENE_S = 900.0
+#: s. Longer than any scene, also in its long form: a deadline against a hang.
+_SCENE_S = 3600.0
 
 
 class Scenes:
