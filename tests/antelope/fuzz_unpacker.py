@@ -207,8 +207,11 @@ class Fuzzer:
     def _damaged_body(self) -> None:
         self.counts["damaged bodies"] += 1
         body = self._random.choice(self._bodies)
-        whole = self._random.random() < 0.6
-        body = self._damaged_json(body) if whole else self._damage(body, len(body))
+        chance = self._random.random()
+        if chance < 0.02:
+            body = self._random.choice(_BODIES)
+        else:
+            body = self._damaged_json(body) if chance < 0.6 else self._damage(body, len(body))
         try:
             request = self._parse(body)
         except self._fault:
@@ -322,6 +325,7 @@ _ODD: Final[tuple[object, ...]] = (
     *("2100-01-01T00:00:00.500", "1.0000000000000000000 EOS", "0,EOS", "99,EOS", "\ud800", "-0 EOS"),
     *("toolonganame.xx", "aaaaaaaaaaaaz", "a.", [], {}, [[]], "name", "float64", "eosio::abi/2.0"),
 )
+_BODIES: Final = (b"", b"{}", b"[" * 5000, b"[" * 200_000, b'[{"a":1,"a":2},[],""]', b"[1,2,3]", b"9" * 5000)
 #: Types that contain themselves, or nothing.
 _RECURSIVE: Final = {
     "version": "eosio::abi/1.2",
