@@ -1,6 +1,6 @@
 /* A PKCS#11 module in front of another one: a slow, failing, crashing or deterministic token for tests.
  *
- * SHIM_MODULE  path of the real module; all calls go there, but for the three replaced below.
+ * SHIM_MODULE  path of the real module; all calls go there, but for those replaced below.
  * SHIM_CTL     path of a file, read again at each signature: "DELAY_MS EVERY ACTION". Each signature takes
  *              DELAY_MS longer; ACTION is done at each EVERYth signature of this process:
  *                ok             nothing
@@ -10,6 +10,7 @@
  *                deterministic  the same key and digest give the same signature, in every process
  *              No file: as "0 1 ok".
  *              A fourth word, "once", lets only the process that removes the file SHIM_TRIGGER do it.
+ * SHIM_FLAGS   path of a file with flags in hex that the token has besides its own (CK_TOKEN_INFO).
  * SHIM_COUNT   path of a file that gets the line "login RESULT" for each C_Login.
  * SHIM_CACHE   folder in which `deterministic` keeps its signatures.
  *
@@ -27,7 +28,7 @@
 typedef unsigned long ulong_t;
 typedef ulong_t rv_t;
 
-enum { FUNCTIONS = 68, LOGIN = 18, GET_ATTRIBUTE_VALUE = 24, SIGN_INIT = 42, SIGN = 43 };
+enum { FUNCTIONS = 68, GET_TOKEN_INFO = 6, LOGIN = 18, GET_ATTRIBUTE_VALUE = 24, SIGN_INIT = 42, SIGN = 43 };
 enum { CKR_OK = 0, CKR_GENERAL_ERROR = 5, CKA_ID = 0x102, DIGEST_BYTES = 32, SIGNATURE_BYTES = 64 };
 
 struct function_list {
@@ -41,6 +42,12 @@ struct attribute {
     ulong_t length;
 };
 
+struct token_info {
+    unsigned char names[96]; /* label, manufacturer, model, serial number */
+    ulong_t flags;
+};
+
+typedef rv_t (*get_token_info_t)(ulong_t slot, struct token_info *);
 typedef rv_t (*get_function_list_t)(struct function_list **);
 typedef rv_t (*login_t)(ulong_t session, ulong_t user, unsigned char *pin, ulong_t length);
 typedef rv_t (*get_attribute_value_t)(ulong_t session, ulong_t object, struct attribute *, ulong_t count);
@@ -83,6 +90,19 @@ static int is_due(const struct control *control) {
     if (++signatures % control->every != 0)
         return 0;
     return strcmp(control->limit, "once") != 0 || (trigger != NULL && unlink(trigger) == 0);
+}
+
+static rv_t get_token_info(ulong_t slot, struct token_info *info) {
+    rv_t rv = ((get_token_info_t)real->functions[GET_TOKEN_INFO])(slot, info);
+    const char *path = getenv("SHIM_FLAGS");
+    FILE *file = path && rv == CKR_OK ? fopen(path, "re") : NULL;
+    ulong_t more = 0;
+    if (file != NULL) {
+        if (fscanf(file, "%lx", &more) == 1)
+            info->flags |= more;
+        fclose(file);
+    }
+    return rv;
 }
 
 static rv_t login(ulong_t session, ulong_t user, unsigned char *pin, ulong_t length) {
@@ -167,6 +187,7 @@ rv_t C_GetFunctionList(struct function_list **list) {
             return CKR_GENERAL_ERROR;
         }
         ours = *real;
+        ours.functions[GET_TOKEN_INFO] = (void *)get_token_info;
         ours.functions[LOGIN] = (void *)login;
         ours.functions[SIGN_INIT] = (void *)sign_init;
         ours.functions[SIGN] = (void *)sign;

@@ -46,6 +46,7 @@ class Shim:
             "SHIM_CTL": str(self._control),
             "SHIM_TRIGGER": str(self._trigger),
             "SHIM_COUNT": str(self._logins),
+            "SHIM_FLAGS": str(self._flags),
             "SHIM_CACHE": str(self.folder),
         }
 
@@ -64,6 +65,10 @@ class Shim:
         new.write_text(f"{delay_ms} {every} {action} {'once' if once else ''}\n")
         new.replace(self._control)  # a reader sees the old line or the new one
 
+    def flag(self, flags: int) -> None:
+        """Let the token have these flags of CK_TOKEN_INFO besides its own."""
+        self._flags.write_text(f"{flags:x}")
+
     def logins(self) -> list[int]:
         """Return the CKR code of each C_Login so far."""
         if not self._logins.exists():
@@ -77,6 +82,10 @@ class Shim:
     @property
     def _trigger(self) -> Path:
         return self.folder / "trigger"
+
+    @property
+    def _flags(self) -> Path:
+        return self.folder / "flags"
 
     @property
     def _logins(self) -> Path:
