@@ -6,8 +6,8 @@ journal, or None where nothing changes. What it guarantees:
 * At most one transaction is live. A different one is signed only when the last irreversible block's time is past the
   expiration of the one before and the row does not hold its key (`resign`).
 * Nothing is concluded from an API node that is behind what was concluded from before (`head_seen`).
-* Nothing ends while a transaction of it could still enter a block, except where that changes nothing (`done`) and where
-  an emergency takes its place.
+* Nothing ends while a transaction of it could still enter a block, except where that changes nothing (`done`,
+  `registered-unscheduled`) and where an emergency takes its place.
 * Only a block of ours with a signature that we issued makes a rotation `verified`, only its irreversibility `done`.
 * The old key is registered again at most once, only for a node that can produce, never in an emergency.
 * A person who puts the old key back is not overruled: once the row named the new key, no second transaction registers
