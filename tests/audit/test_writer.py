@@ -17,7 +17,17 @@ from rig.audit_entries import AT, KEYS, refused, signed
 
 from signer.errors import AuditError, FormatError
 from signer.signing import audit_writer
-from signer.signing.audit import MAX_LINE, MAX_TEXT, Act, Chain, Decision, Entry, Verdict, timestamp
+from signer.signing.audit import (
+    MAX_LINE,
+    MAX_TEXT,
+    Act,
+    Chain,
+    Decision,
+    Entry,
+    Transaction,
+    Verdict,
+    timestamp,
+)
 from signer.signing.audit_reader import anchor, verify
 from signer.signing.audit_writer import AuditWriter
 
@@ -369,6 +379,7 @@ WRONG: list[Entry] = [
     Decision(at=AT, verdict=Verdict.SIGNED, caller="", key="no key", signature="SIG"),
     Decision(at=AT, verdict=Verdict.FAILED, caller="", key="no key"),
     Decision(at=AT, verdict=Verdict.REFUSED, caller="", digest="hello"),
+    Transaction(AT, "hello", "x"),
 ]
 
 
@@ -402,6 +413,7 @@ def test_the_longest_texts_stay_within_a_line(log: Path) -> None:
     writer.append(
         [
             Act(AT, text, text, text + text),
+            Transaction(AT, "0" * 64, text * 20),
             Decision(AT, Verdict.FAILED, text, text, "P" * 80, text, "0" * 64, text, text, text, 1, 1),
         ],
     )

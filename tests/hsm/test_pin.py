@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm.errors import PinSourceError
-from hsm.pin import MAX_PIN_BYTES, Pin, PinCredential, PinFile
+from hsm.errors import PinAwaitedError, PinSourceError
+from hsm.pin import MAX_PIN_BYTES, Pin, PinCredential, PinFile, TypedPin, same_pin
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -224,3 +224,57 @@ def test_errors_do_not_show_the_content(file: Path) -> None:
         PinFile(file).read()
 
     assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_typed_pin_is_there_until_it_is_wiped() -> None:
+    """Each typing is a state of its own, so a refusal of one does not bind the next."""
+    typed = TypedPin("type it there")
+    for ask in (typed.read, typed.fingerprint):
+        with pytest.raises(PinAwaitedError, match="type it there"):
+            ask()
+    typed.set(SECRET)
+    first = typed.fingerprint()
+    assert typed.present
+    assert typed.read().reveal() == SECRET
+    assert typed.read().fingerprint == first
+    typed.set(SECRET)
+    assert typed.fingerprint() != first
+    typed.wipe()
+    assert not typed.present
+    with pytest.raises(PinAwaitedError):
+        typed.read()
+
+
+def test_a_wiped_pin_is_overwritten() -> None:
+    """The bytes themselves, not only the name for them."""
+    typed = TypedPin("")
+    typed.set(SECRET)
+    kept = typed._typed  # noqa: SLF001 - what is overwritten is nowhere else to be seen
+    typed.wipe()
+
+    assert kept == bytes(len(SECRET))
+
+
+def test_a_typed_pin_shows_itself_nowhere() -> None:
+    typed = TypedPin("")
+    typed.set(SECRET)
+
+    assert all(SECRET not in text for text in (repr(typed), str(typed), f"{typed}"))
+    with pytest.raises(TypeError):
+        pickle.dumps(typed)
+
+
+@pytest.mark.parametrize("text", ["", "a\nb", "x" * (MAX_PIN_BYTES + 1)])
+def test_what_cannot_be_a_pin_leaves_the_typed_one(text: str) -> None:
+    typed = TypedPin("")
+    typed.set(SECRET)
+
+    with pytest.raises(PinSourceError):
+        typed.set(text)
+    assert typed.read().reveal() == SECRET
+
+
+def test_a_pin_is_compared_without_a_token(file: Path) -> None:
+    assert same_pin(PinFile(file), SECRET)
+    for text in ("", SECRET[:-1], SECRET + "x", "\ud800"):
+        assert not same_pin(PinFile(file), text)

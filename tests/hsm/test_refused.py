@@ -89,3 +89,40 @@ def test_a_token_name_stays_in_the_folder(folder: Path, name: str) -> None:
     """A name that could leave the folder is a mistake of the caller."""
     with pytest.raises(ValueError, match="name"):
         RefusedMarker(folder).mark(name, SEEN, "wrong")
+
+
+def test_wrong_pins_in_a_row_are_counted(folder: Path) -> None:
+    """Over restarts and sources; what was not tried does not count, and `clear` begins again."""
+    marker = RefusedMarker(folder)
+    assert marker.tries("primary") == 0
+    marker.mark("primary", SEEN, "wrong")
+    marker.mark("primary", SEEN._replace(mtime_ns=9), "wrong")
+    assert RefusedMarker(folder).tries("primary") == 2
+    marker.mark("primary", SEEN, "withheld", tried=False)
+    assert marker.tries("primary") == 2
+    assert marker.tries("standby") == 0
+    marker.clear("primary")
+    assert marker.tries("primary") == 0
+
+
+def test_a_wrong_pin_that_the_token_counted_alone_counts(folder: Path) -> None:
+    """Once: later ones were counted here."""
+    marker = RefusedMarker(folder)
+    for expected in (2, 3):
+        marker.mark("primary", SEEN, "wrong", again=True)
+        assert marker.tries("primary") == expected
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"tries": -1}', '{"tries": "2"}'])
+def test_a_count_that_cannot_be_read_is_too_high(folder: Path, content: str) -> None:
+    folder.mkdir(parents=True)
+    (folder / "primary.json").write_text(content)
+
+    assert RefusedMarker(folder).tries("primary") > 100
+
+
+def test_a_marker_of_an_older_signer_is_one_wrong_pin(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    (folder / "primary.json").write_text('{"reason": "wrong"}')
+
+    assert RefusedMarker(folder).tries("primary") == 1
