@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from signer.errors import FormatError
 from signer.policy.constraint import shown
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from signer.antelope.keys import PublicKey
     from signer.policy.policies import Policies, Policy
     from signer.policy.rule import Rule
+
+
+#: What is wrong with a transaction is said up to here, for cleos shows it on one line.
+_SHOWN_REFUSALS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,9 @@ def decide(
     refusals = [*_general(transaction, chain_id, policy, now), *_of_actions(verdicts)]
     who = f'the policy of "{policy.label}" ({key.fc})'
     if refusals:
-        text = f"{who} refuses: {'; '.join(each.text for each in refusals)}"
+        more = len(refusals) - _SHOWN_REFUSALS
+        told = [each.text for each in refusals[:_SHOWN_REFUSALS]] + ([f"and {more} more"] if more > 0 else [])
+        text = f"{who} refuses: {'; '.join(told)}"
         return Decision(allowed=False, rule=refusals[0].rule, text=text, verdicts=verdicts)
     rules = ",".join(dict.fromkeys(verdict.rule for verdict in verdicts))
     return Decision(allowed=True, rule=rules, text=f"{who} allows it: {rules}", verdicts=verdicts)

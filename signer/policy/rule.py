@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 from signer.antelope.name import Name
 from signer.antelope.transaction import PermissionLevel
 from signer.errors import FormatError
-from signer.policy.constraint import Constraint
+from signer.policy.constraint import Constraint, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -73,7 +73,7 @@ class Rule:
         if action.authorization != (self.level,):
             given = ", ".join(f"{each.actor}@{each.permission}" for each in action.authorization)
             found.append(
-                f"authorised by {given or 'nobody'}, not by {self.level.actor}@{self.level.permission} alone"
+                f"authorised by {shown(given) or 'nobody'}, not by {self.level.actor}@{self.level.permission} alone"
             )
         for field in self.known.fields:
             constraint = self.constraints.get(field.name)
