@@ -299,7 +299,7 @@ def test_a_refusal_quotes_little_and_nothing_that_steers_a_terminal(judge: Judge
 
 
 def test_a_refusal_of_much_is_short(judge: Judge) -> None:
-    """cleos prints it on one line, and the log has it."""
+    """For cleos prints it on one line, and the log has it."""
     many = [claim("producer2", *["producer1@claim"] * 50) for _ in range(100)]
 
     decision = judge(policy(CLAIM, more="max_actions = 100"), *many)
