@@ -254,8 +254,8 @@ class Runner:
             row_keys=rows[0] if rows else None,
             row_agreed=bool(rows) and all(row == rows[0] for row in rows),
             active=_keys(view.active),
-            pending=_keys(view.pending and view.pending.key),
-            proposed=_keys(None if world.chain.savanna else view.proposed and view.proposed.key),
+            pending=_keys(view.pending.key if view.pending else None),
+            proposed=_keys(view.proposed.key if view.proposed and not world.chain.savanna else None),
             hidden=world.chain.savanna,
             proof=self._proof(view),
             silent_slots=self._silent(view),
@@ -275,7 +275,9 @@ class Runner:
         for block in view.back_to(rotation.registered_head + 1):
             if block.signed_with == key:
                 first = block
-        return first and VerifiedBlock(first.number, f"{first.id}", moment(first.slot), first.signature)
+        if first is None:
+            return None
+        return VerifiedBlock(first.number, f"{first.id}", moment(first.slot), first.signature)
 
     def _silent(self, view: Block) -> int:
         if self.rotation.state is not State.ACTIVE:

@@ -49,8 +49,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     tools = Tools.find()
     folder = tmp_path_factory.mktemp("p")
     with Chain(tools, folder) as chain, Keosd(tools, folder / "rotation") as wallet:
-        # Its threads for read-only transactions would ask for a shorter max-transaction-time.
-        lines = ["enable-account-queries = true", "read-only-threads = 0"]
+        lines = ["enable-account-queries = true"]
         api = chain.join("api", producers=[], providers=[], lines=lines)
         yield Network(chain, api, tools, wallet)
 
