@@ -65,12 +65,16 @@ def test_slots_lost_beside_the_control(tools: Tools, folder: Path) -> None:
             keyed.register(keys[1].public)
             keyed_s = time.monotonic() - began
             began = time.monotonic()
-            b.signer.ask("--to-node", "standby", "--emergency", "--reason", "host A burns")
+            asked = b.signer.begin(
+                "rotate", "--to-node", "standby", "--emergency", "--reason", "host A burns"
+            )
             chain.boot.wait_for(
                 lambda: chain.row("twin")["producer_key"] in b.signer.keys("standby"),
                 "twin's row has B's key",
             )
             twin_s = time.monotonic() - began
+            _, said = asked.communicate(timeout=60)
+            assert asked.returncode == 0, said
 
             lost = {}
             for name, node in (("keyed", second), ("twin", b.nodes["standby"])):
