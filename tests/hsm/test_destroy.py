@@ -69,7 +69,7 @@ def halves(session: Session, label: str) -> list[ObjectClass]:
 def test_both_halves_are_gone_and_no_other_key(session: Session, label: str, curve: Curve) -> None:
     """Though neither can be changed: CKA_MODIFIABLE does not keep an object. The label is free again."""
     record = generate_key(session, label, curve)
-    others = [generate_key(session, f"{label}{end}", "prime256v1") for end in ("0", "-b")]
+    others = [generate_key(session, f"{label}{end}", "prime256v1") for end in ("0-", "-b")]
     before = list_keys(session)
     assert find_private_object(session, label)[Attribute.MODIFIABLE] is False
 
