@@ -57,22 +57,26 @@ def test_slots_lost_beside_the_control(tools: Tools, folder: Path) -> None:
             alive = chain.boot.head
             supervisor = int(a.signer.status()["pid"])
 
-            began = time.monotonic()
             first.kill()
             a.nodes["primary"].kill()
             os.kill(supervisor, signal.SIGKILL)
             shutil.rmtree(a.signer.trial.folder / "softhsm")
-            keyed.register(keys[1].public)
-            keyed_s = time.monotonic() - began
             began = time.monotonic()
             asked = b.signer.begin(
                 "rotate", "--to-node", "standby", "--emergency", "--reason", "host A burns"
             )
-            chain.boot.wait_for(
-                lambda: chain.row("twin")["producer_key"] in b.signer.keys("standby"),
-                "twin's row has B's key",
-            )
-            twin_s = time.monotonic() - began
+            keyed.register(keys[1].public)
+            fresh = {"keyed": [keys[1].public], "twin": b.signer.keys("standby")}
+            # Both have to wait for the slot of a producer that lives: two of seven are dead.
+            registered: dict[str, float] = {}
+
+            def both_registered() -> bool:
+                for name, wanted in fresh.items():
+                    if name not in registered and chain.row(name)["producer_key"] in wanted:
+                        registered[name] = time.monotonic() - began
+                return len(registered) == len(fresh)
+
+            chain.boot.wait_for(both_registered, "both rows have the other node's key")
             _, said = asked.communicate(timeout=60)
             assert asked.returncode == 0, said
 
@@ -82,8 +86,7 @@ def test_slots_lost_beside_the_control(tools: Tools, folder: Path) -> None:
                 lost[name] = len(missed_slots(chain.boot, name, alive, block))
             done = b.signer.wait_for_state("done", timeout_s=_CHANGE_S)
             assert done["missed_slots"] is not None
-            figures = f"KEY: and cleos after {keyed_s:.2f} s, the signer after {twin_s:.2f} s"
-            print(f"\nslots lost {lost}; registered: {figures}")  # noqa: T201 - what this is for
-            assert twin_s < keyed_s + _MAY_ADD_S
+            print(f"\nslots lost {lost}; seconds from the kill to the row {registered}")  # noqa: T201 - the figures
+            assert registered["twin"] < registered["keyed"] + _MAY_ADD_S
         finally:
             stage.stop()
