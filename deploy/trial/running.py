@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: A signer is ready in 3 s; ten times that is a machine that does not work.
 _READY_S: Final = 30.0
+#: What is not needed for blocks is ready a moment later, or something is wrong with it.
+_WHOLE_S: Final = 5.0
 #: The signer lets accepted requests finish for up to 10 s before it ends.
 _STOP_S: Final = 20.0
 _POLL_S: Final = 0.05
@@ -82,7 +84,7 @@ def start(layout: Layout, *, detached: bool) -> subprocess.Popen[bytes]:
 
 
 def wait_ready(layout: Layout, process: subprocess.Popen[bytes]) -> None:
-    """Wait until the signer says that it is ready.
+    """Wait until the signer is ready, and a while longer until everything else of it is: rotations, the audit key.
 
     Raises:
         TrialError: it ended, or was not ready in time; then it is stopped.
@@ -93,11 +95,25 @@ def wait_ready(layout: Layout, process: subprocess.Popen[bytes]) -> None:
             raise TrialError(f"the signer ended with code {process.returncode} while it started")
         status = _status(layout)
         if status is not None and status["pid"] == process.pid and status.get("ready"):
-            return
+            end = min(end, time.monotonic() + _WHOLE_S)
+            if _is_whole(status):
+                return
         time.sleep(_POLL_S)
-    problem = _why_not_ready(_status(layout))
+    status = _status(layout)
+    if status is not None and status.get("ready"):
+        return  # nodes are served, and `signer status` says what is not
+    problem = _why_not_ready(status)
     end_process(process)
     raise TrialError(f"the signer was not ready within {_READY_S:.0f} s{problem}; it was stopped")
+
+
+def _is_whole(status: dict[str, Any]) -> bool:
+    """Whether the control process serves, every token is open and every key can be used."""
+    return (
+        status["control"]["state"] == "ready"
+        and all(token["state"] == "logged-in" for token in status["tokens"].values())
+        and all(key["state"] == "active" for key in status["keys"])
+    )
 
 
 def log_size(layout: Layout) -> int:
