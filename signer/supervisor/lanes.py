@@ -260,8 +260,10 @@ class LaneKeeper:
             await self._wait(min(self._backoff_max_s, _FIRST_BACKOFF_S * 2 ** min(self._failures - 1, 10)))
 
     async def _wait(self, seconds: float) -> None:
+        # Not wait_for, here and below: Python 3.11's swallows a cancel that comes together with what it waits for.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
         self._changed.clear()
 
     async def _open(self, pin: str) -> tuple[OpenLane, int, dict[str, list[str]]]:
@@ -290,7 +292,8 @@ class LaneKeeper:
         finally:
             theirs.close()
         try:
-            answer = await asyncio.wait_for(self._ask(ours, pin), _OPEN_S)
+            async with asyncio.timeout(_OPEN_S):
+                answer = await self._ask(ours, pin)
         except (OSError, TimeoutError, ValueError) as error:
             await _reap(process)
             ours.close()

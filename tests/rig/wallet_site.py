@@ -242,12 +242,13 @@ class WalletSite:
         """The lines of the audit log so far."""
         return [json.loads(line) for line in self.audit_file.read_text().splitlines()]
 
-    def audited(self, **fields: object) -> list[dict[str, Any]]:
-        """Return the lines of the audit log with these fields; wait for the first."""
+    def audited(self, count: int = 1, **fields: object) -> list[dict[str, Any]]:
+        """Return the lines of the audit log with these fields; wait until there are `count`."""
         assert self.program is not None
 
         def look() -> list[dict[str, Any]]:
-            return [line for line in self.audit() if fields.items() <= line.items()]
+            found = [line for line in self.audit() if fields.items() <= line.items()]
+            return found if len(found) >= count else []
 
         return self.program.wait_for(look, f"audit lines with {fields}", timeout_s=5.0)
 

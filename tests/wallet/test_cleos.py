@@ -177,7 +177,7 @@ def test_policy_refuses_and_says_why(scene: _Scene) -> None:
             assert "to is eosio, not savings" in printed
     finally:
         site.do("lock_all")
-    refused = site.audited(verdict="refused", rule="policy-argument")
+    refused = site.audited(4, verdict="refused", rule="policy-argument")
     decoded = [line["transaction"] for line in site.audit() if line["kind"] == "transaction"]
 
     assert len(refused) == 4

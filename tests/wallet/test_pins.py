@@ -72,7 +72,7 @@ def test_two_wrong_pins_and_no_more(site: WalletSite) -> None:
     site.unlock()
     assert _tries(shim)[2] == _OK
     assert f"{DEFAULT} *" in site.wallets()
-    assert len(site.audited(act="wrong-pin")) == 2
+    assert len(site.audited(2, act="wrong-pin")) == 2
     assert site.audited(act="unlock")
 
 
