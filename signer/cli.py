@@ -148,6 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_keys(commands)
     _add_tokens(commands)
     _add_audit(commands)
+    _add_alarms(commands)
     return parser
 
 
@@ -196,6 +197,17 @@ def _add_freeze(commands: _Commands) -> None:
         scope.add_argument("--node", metavar="NODE", help="all keys of one node")
         scope.add_argument("--all", action="store_true", help="every key")
         parser.add_argument("--reason", required=required, type=_reason, help="for those who wonder")
+
+
+def _add_alarms(commands: _Commands) -> None:
+    alarms = _group(commands, "alarms", "what a person has to look at")
+    _add(alarms, "list", ("alarms", "list_alarms"), "show the alarms in force")
+    clear = _add(alarms, "clear", ("alarms", "clear"), "end an alarm that somebody has looked at")
+    clear.add_argument("name", metavar="NAME", help="the alarm, as `signer alarms list` shows it")
+    clear.add_argument(
+        "subject", metavar="SUBJECT", nargs="?", help="what it is about; default all of that name"
+    )
+    clear.add_argument("--reason", required=True, type=_reason, help="for the audit log")
 
 
 def _reason(text: str) -> str:

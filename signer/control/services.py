@@ -135,6 +135,9 @@ class Supervisor(Protocol):
     async def unfreeze(self, scope: str, name: str, by: str, reason: str) -> bool:
         """End a freeze; tell whether there was one."""
 
+    async def alarm(self, name: str, subject: str, text: str, *, on: bool) -> None:
+        """Raise an alarm, or say that its condition has ended."""
+
 
 @dataclass(frozen=True, slots=True)
 class Services:

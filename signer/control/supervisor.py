@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from signer import alarm
 from signer.antelope.keys import PublicKey
 from signer.errors import AdminError, AdminRefusedError
 from signer.questions import Questions
@@ -120,6 +121,10 @@ class Supervisor:
         """End a freeze. Return whether there was one."""
         question = {"type": "unfreeze", "scope": scope, "name": name, "by": by, "reason": reason}
         return bool((await self._ask(question, _ACT_S))["found"])
+
+    async def alarm(self, name: str, subject: str, text: str, *, on: bool) -> None:
+        """Raise an alarm of signer.alarm.MEANINGS about `subject`, or say that its condition has ended."""
+        await self._ask(alarm.message(name, subject, text, on=on), _ACT_S)
 
     async def _ask(self, question: Message, timeout_s: float) -> Message:
         answer = await self._questions.ask(question, timeout_s)

@@ -80,6 +80,9 @@ UNFREEZE: Final = "unfreeze"
 TOKEN_RETRY: Final = "token-retry"  # noqa: S105  # the name of an act
 PIN_REFUSED: Final = "pin-refused"
 PROBE: Final = "probe"
+ALARM: Final = "alarm"
+ALARM_ENDED: Final = "alarm-ended"
+DISMISS: Final = "alarm-dismissed"
 UNLOCK: Final = "unlock"
 LOCK: Final = "lock"
 SET_TIMEOUT: Final = "set-timeout"
@@ -95,6 +98,7 @@ SYNC_FAILED: Final = "sync-failed"
 RESERVED: Final = frozenset(
     {
         *(START, STOP, RELOAD, FREEZE, UNFREEZE, TOKEN_RETRY, PIN_REFUSED, PROBE),
+        *(ALARM, ALARM_ENDED, DISMISS),
         *(UNLOCK, LOCK, SET_TIMEOUT, WRONG_PIN, CREATE_KEY, REMOVE_KEY),
         *(TORN_TAIL, LOG_DAMAGED, LOG_MISSING, SYNC_FAILED, LOST),
     }

@@ -71,6 +71,7 @@ class AdminApp:
                 Route("/v1/unfreeze", self._unfreeze, methods=["POST"]),
                 Route("/v1/reload", self._reload, methods=["POST"]),
                 Route("/v1/stop", self._stop, methods=["POST"]),
+                Route("/v1/alarms/clear", self._clear_alarm, methods=["POST"]),
                 Route("/v1/token/retry", self._token_retry, methods=["POST"]),
             ],
             # Here and not around the application: Starlette answers what it does not know with a bare 500.
@@ -127,6 +128,12 @@ class AdminApp:
         await _body(request)  # a client that still writes when the answer comes would see a broken pipe
         self._supervisor.stop(_who(request))
         return JSONResponse({"stopping": True})
+
+    async def _clear_alarm(self, request: Request) -> JSONResponse:
+        body = await _body(request)
+        subject = _text(body, "subject", required=False) if "subject" in body else None
+        name, reason = _text(body, "name"), _text(body, "reason")
+        return JSONResponse({"cleared": self._supervisor.dismiss(name, subject, _who(request), reason)})
 
     async def _token_retry(self, request: Request) -> JSONResponse:
         token = _text(await _body(request), "token")

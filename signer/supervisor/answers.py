@@ -36,6 +36,7 @@ class Answers:
             "act": self._act,
             "freeze": self._freeze,
             "unfreeze": self._unfreeze,
+            "alarm": self._alarm,
         }
 
     async def answer(self, question: Message) -> Message:
@@ -84,6 +85,14 @@ class Answers:
         scope = question["scope"]
         name = self._supervisor.frozen_name(scope, question["name"])
         return {"found": self._supervisor.unfreeze(scope, name, _by(question), question["reason"])}
+
+    async def _alarm(self, question: Message) -> Message:
+        alarms = self._supervisor.alarms
+        if question["on"]:
+            alarms.raised("control", question["name"], question["subject"], question["text"])
+        else:
+            alarms.cleared(question["name"], question["subject"])
+        return {}
 
 
 def _refusal(code: str, error: str) -> Message:

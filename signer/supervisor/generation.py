@@ -7,7 +7,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
-from signer import questions, selection
+from signer import alarm, questions, selection
 from signer.supervisor.worker import Worker
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from signer.channel import Message
     from signer.config import Config
+    from signer.supervisor.alarms import Alarms
     from signer.supervisor.pins import Pins
     from signer.supervisor.wallet import Wallet
 
@@ -26,6 +27,7 @@ class Generation(Worker):
         number: counts the generations of this supervisor.
         pins: where the PINs come from.
         wallet: answers what the wallet listeners ask.
+        alarms: takes the alarms that it raises.
         on_audit: takes each decision.
         on_token: takes a token's change of state: name, state, reason.
     """
@@ -36,6 +38,7 @@ class Generation(Worker):
         config: Config,
         pins: Pins,
         wallet: Wallet,
+        alarms: Alarms,
         *,
         on_audit: Callable[[dict[str, Any]], None],
         on_token: Callable[[str, str, str], None],
@@ -43,8 +46,10 @@ class Generation(Worker):
         super().__init__("signer.signing.process", config, selection.block_tokens(config), pins, on_token)
         self.number = number
         self.listening = asyncio.Event()
+        self._source = f"signing-{number}"
         self._on_audit = on_audit
         self._wallet = wallet
+        self._alarms = alarms
         self._answers: set[asyncio.Task[None]] = set()
 
     # -- life ----------------------------------------------------------------------------------------
@@ -81,6 +86,11 @@ class Generation(Worker):
                 await asyncio.wait_for(self.ended.wait(), timeout_s)
         await self.kill()
 
+    async def kill(self) -> None:
+        """End the process and its lanes at once, and the alarms that nobody would clear any more."""
+        await super().kill()
+        self._alarms.ended(self._source)
+
     # -- questions -----------------------------------------------------------------------------------
 
     async def alive(self, timeout_s: float) -> bool:
@@ -98,13 +108,17 @@ class Generation(Worker):
     # -- inside --------------------------------------------------------------------------------------
 
     def told(self, message: Message) -> None:
-        """Take decisions, that it listens, and what its wallet listeners ask."""
+        """Take decisions, that it listens, alarms, and what its wallet listeners ask."""
         kind = message["type"]
         if kind == "audit":
             for entry in message["entries"]:
                 self._on_audit(entry)
         elif kind == "listening":
             self.listening.set()
+        elif kind == alarm.MESSAGE and message["on"]:
+            self._alarms.raised(self._source, message["name"], message["subject"], message["text"])
+        elif kind == alarm.MESSAGE:
+            self._alarms.cleared(message["name"], message["subject"])
         elif kind == "wallet-used":
             self._wallet.used()
         elif kind == "wallet":

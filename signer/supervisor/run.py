@@ -34,6 +34,7 @@ from signer.signing.connection import Listener
 from signer.signing.freeze import FreezeMarkers
 from signer.supervisor import sockets, status
 from signer.supervisor.admin import AdminApp
+from signer.supervisor.alarms import Alarms
 from signer.supervisor.answers import Answers
 from signer.supervisor.audit import AuditLog
 from signer.supervisor.control import ControlKeeper
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     import socket
     from pathlib import Path
 
+    from signer.alarm import Alarm
     from signer.channel import Message
     from signer.config import Config, Key
     from signer.supervisor.lanes import LaneKeeper
@@ -91,6 +93,7 @@ class Supervisor:
         pins: where PINs come from.
         wallet: what cleos may do with tokens.
         issued: the signatures of this signer.
+        alarms: what a person has to look at.
     """
 
     def __init__(self, path: Path, config: Config, *, only: str | None) -> None:
@@ -115,6 +118,7 @@ class Supervisor:
         self._markers = FreezeMarkers(config.freeze_dir)
         self._audit_path = config.state_dir / "audit" / "audit.jsonl"
         self._audit = AuditLog(self._audit_path)
+        self.alarms = Alarms(config.state_dir / "alarms.json", self._alarm_changed)
         self._control = ControlKeeper(
             Answers(self).answer, self._control_decision, self.pins, partial(self._token_changed, None)
         )
@@ -195,7 +199,13 @@ class Supervisor:
         self._number += 1
         changed = partial(self._token_changed, self._number)
         generation = Generation(
-            self._number, config, self.pins, self.wallet, on_audit=self._decision, on_token=changed
+            self._number,
+            config,
+            self.pins,
+            self.wallet,
+            self.alarms,
+            on_audit=self._decision,
+            on_token=changed,
         )
         await generation.start(
             [self._bound[listener.address] for listener in selection.signing_listeners(config)]
@@ -217,6 +227,7 @@ class Supervisor:
             if await generation.alive(_HUNG_S) or generation.ended.is_set():
                 continue
             log.error("signing process does not answer; killed", extra={"pid": generation.pid})
+            self._hung(generation)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(generation.pid, signal.SIGKILL)
             return
@@ -306,6 +317,26 @@ class Supervisor:
         """Write an administrative act into the audit log."""
         self._audit.act(name, by, detail, datetime.now(UTC))
 
+    def _alarm_changed(self, alarm: Alarm, on: bool) -> None:  # noqa: FBT001 - as Alarms calls it
+        self.act(
+            audit.ALARM if on else audit.ALARM_ENDED, "signer", f"{alarm.name} {alarm.subject}: {alarm.text}"
+        )
+
+    def _hung(self, generation: Generation) -> None:
+        text = f"signing process {generation.pid} did not answer and was killed; the log has the time"
+        self.alarms.raised("supervisor", "signing-hung", "", text)
+
+    def dismiss(self, name: str, subject: str | None, by: str, reason: str) -> int:
+        """End alarms that a person has seen. Returns how many.
+
+        Raises:
+            AdminError: there is no alarm of that name.
+        """
+        found = self.alarms.dismiss(name, subject)
+        for alarm in found:
+            self.act(audit.DISMISS, by, f"{alarm.name} {alarm.subject}: {reason}")
+        return len(found)
+
     def _token_changed(self, generation: int | None, token: str, state: str, reason: str) -> None:
         level = logging.INFO if state == "logged-in" else logging.WARNING
         fields: dict[str, object] = {"token": token, "status": state, "reason": reason}
@@ -377,6 +408,7 @@ class Supervisor:
             "config": str(self.path),
             "generation": generation.number if generation else self._number,
             "problems": self._problems(views, keys),
+            "alarms": self.alarms.as_json(),
             "restarts": self._restarts,
             "frozen": frozen,
             "tokens": status.token_states(self.config, views),
@@ -430,6 +462,7 @@ class Supervisor:
             found.append(
                 f"{late} signatures came too late and were not sent, since the signing process started"
             )
+        found.extend(f"alarm {alarm.name}: {alarm.text}" for alarm in self.alarms.standing())
         if self._restarts:
             found.append(f"the signing process was replaced {self._restarts} times; the log says why")
         return found
@@ -484,6 +517,7 @@ class Supervisor:
         for generation, confirmed in zip(generations, answers, strict=True):
             if not confirmed and not generation.ended.is_set():
                 log.error("signing process did not confirm the freeze; killed", extra={"pid": generation.pid})
+                self._hung(generation)
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(generation.pid, signal.SIGKILL)
         log.warning("frozen", extra={"status": scope, "key": name, "caller": by, "reason": reason})

@@ -64,6 +64,10 @@ class FakeSupervisor:
         self.acts.append(("unfreeze", by, reason))
         return self.freezes.pop((scope, name), None) is not None
 
+    async def alarm(self, name: str, subject: str, text: str, *, on: bool) -> None:
+        """Keep it."""
+        self.acts.append((f"alarm {name} {'on' if on else 'off'}", subject, text))
+
 
 @dataclass
 class FakeRotations:
