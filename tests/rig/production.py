@@ -8,23 +8,19 @@ slots, and the signatures that were given.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from localchain.slot import ROUND, SLOT, slot
+
+__all__ = ["ROUND", "SLOT", "Verdict", "judge", "judge_rounds", "slot", "whole_rounds"]
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from datetime import datetime
 
     from rig.nodeos import Nodeos
     from rig.nodeos_log import Entry
-
-#: config::block_interval_ms (libraries/chain/include/eosio/chain/config.hpp). Timestamps are always this far
-#: apart; within a round this build makes the blocks at intervals of 450 ms, ahead of their timestamps.
-SLOT = timedelta(milliseconds=500)
-#: config::producer_repetitions: blocks in a round.
-ROUND = 12
-#: config::block_timestamp_epoch: slots are counted from here. Its round boundaries are everyone's.
-_EPOCH = datetime(2000, 1, 1, tzinfo=UTC).replace(tzinfo=None)
 
 #: (source file, start of the text): what nodeos may say at `warn` or `error`, and why. All else fails.
 _ALLOWED = (
@@ -38,18 +34,6 @@ _ALLOWED = (
 )
 #: In addition, when the test itself paused production. Printed once per pause.
 _PAUSED = ("producer_plugin.cpp", "Not producing block because production is explicitly paused")
-
-
-def slot(timestamp: datetime) -> int:
-    """Return the number of a block timestamp's slot.
-
-    Raises:
-        ValueError: the timestamp lies between two slots.
-    """
-    number, rest = divmod(timestamp - _EPOCH, SLOT)
-    if rest:
-        raise ValueError(f"{timestamp} is no slot's time")
-    return number
 
 
 @dataclass(frozen=True)
