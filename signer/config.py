@@ -70,6 +70,12 @@ DEFAULT_EVIDENCE_MAX_AGE_H: Final = 192
 #: Three nights to generate more keys and restart a node.
 DEFAULT_RING_LOW_WATER: Final = 3
 
+#: A chain of eosio.system has 21 (eosio.system/src/voting.cpp, update_elected_producers).
+DEFAULT_PRODUCERS: Final = 21
+#: A producer signs 12 blocks in its round of 6 s. Twice that is room for a nodeos that asks again in the slot.
+DEFAULT_RATE_LIMIT: Final = 24
+DEFAULT_RATE_WINDOW_S: Final = 6
+
 #: cleos asks for 30 s, a chain takes at most 3600 (Leap config.hpp, default_max_trx_lifetime).
 DEFAULT_MAX_EXPIRATION_S: Final = 120
 #: An everyday transaction does one thing.
@@ -84,6 +90,7 @@ Role = Literal["block", "rotation", "account", "audit", "probe"]
 ListenerKind = Literal["node", "wallet", "admin", "control"]
 Purpose = Literal["block", "control"]
 Approval = Literal["never", "promote", "always"]
+Mode = Literal["off", "observe", "enforce"]
 
 _TCP = re.compile(r"(?:\[(?P<six>[^\]]*)\]|(?P<four>[^:]*)):(?P<port>[0-9]{1,5})", re.ASCII)
 _MAX_PORT: Final = 65535
@@ -242,6 +249,15 @@ class Chain(Model):
     """The producer's permission that the rotation keys have: 1 to 12 of a-z, 1-5 and dots."""
     other_rotation_keys: tuple[ConfigKey, ...] = ()
     """Rotation keys of other signers in the same permission: a list of EOS..., PUB_K1_... or PUB_R1_..."""
+    producers: Annotated[int, Field(ge=1, le=1_000)] = DEFAULT_PRODUCERS
+    """How many producers take turns, 1 to 1000: a round of all of them is as many times 6 s."""
+    consensus: Literal["legacy", "savanna"] | None = None
+    """How blocks become final, where no API tells: "legacy" or "savanna"."""
+
+    @property
+    def round_s(self) -> int:
+        """A round of all producers, in s: 12 blocks of 0.5 s each (eosio config.hpp, producer_repetitions)."""
+        return self.producers * 6
 
 
 class Token(Model):
@@ -458,6 +474,29 @@ class Limits(Model):
     """A request that is not complete after this many ms is closed: 10 to 600000."""
 
 
+class Guards(Model):
+    """What stops accidents that a key alone does not: two nodes that produce at once, floods, repeats.
+
+    A mode that is not set is the default on chains with a `producer`, and "off" on others: there nobody has said that
+    all nodes are of one producer.
+    """
+
+    lease: Mode | None = None
+    """Whether one node at a time signs for a producer: "off", "observe" or "enforce"."""
+    lease_silence_s: Annotated[int, Field(ge=12, le=86_400)] | None = None
+    """Another node takes over when the holder got no signature for this many s: at least two rounds of the chain."""
+    rate: Mode | None = None
+    """Whether signatures of a producer are limited: "off", "observe" or "enforce"."""
+    rate_limit: Annotated[int, Field(ge=1, le=100_000)] = DEFAULT_RATE_LIMIT
+    """The most signatures of a producer in any rate_window_s: 1 to 100000."""
+    rate_window_s: Annotated[int, Field(ge=1, le=3_600)] = DEFAULT_RATE_WINDOW_S
+    """The time in which rate_limit signatures may be given, in s: 1 to 3600."""
+    repeat: Mode = "enforce"
+    """Whether a digest that was signed gets the same signature again: "off", "observe" or "enforce"."""
+    height: Mode | None = None
+    """Whether block numbers are watched on a Savanna chain: "off" or "observe"."""
+
+
 class Config(Model):
     """The whole file."""
 
@@ -481,6 +520,8 @@ class Config(Model):
     """Tables [[abis]]."""
     rotation: Rotation = Rotation()
     """The table [rotation]."""
+    guards: Guards = Guards()
+    """The table [guards]."""
     lanes: Lanes = Lanes()
     """The table [lanes]."""
     warmth: Warmth = Warmth()
@@ -509,6 +550,27 @@ class Config(Model):
     def pin_refused_dir(self) -> Path:
         """The folder of the markers that a token refused its PIN."""
         return self.state_dir / "pin-refused"
+
+    def lease_mode(self, chain: str) -> Mode:
+        """Return how one node at a time is seen to on `chain`."""
+        return self._mode(chain, self.guards.lease, "observe")
+
+    def rate_mode(self, chain: str) -> Mode:
+        """Return how signatures are limited on `chain`."""
+        return self._mode(chain, self.guards.rate, "enforce")
+
+    def height_mode(self, chain: str) -> Mode:
+        """Return how block numbers are watched on `chain`, once it is known to be of Savanna."""
+        return self._mode(chain, self.guards.height, "observe")
+
+    def _mode(self, chain: str, given: Mode | None, default: Mode) -> Mode:
+        if given is not None:
+            return given
+        return default if self.chains[chain].producer is not None else "off"
+
+    def lease_silence_s(self, chain: str) -> int:
+        """Return after how many s without a signature of the holder another node may take over."""
+        return self.guards.lease_silence_s or 2 * self.chains[chain].round_s
 
     def chain_of(self, key: Key) -> str | None:
         """Return the name of the chain that `key` signs for, None for audit and probe keys."""

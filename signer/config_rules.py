@@ -70,6 +70,7 @@ def problems(config: Config) -> Iterator[Problem]:
     yield from _each_object_once(config)
     yield from _abis(config)
     yield from _policies(config)
+    yield from _guards(config)
 
 
 def _unknown(table: str, name: str, known: Mapping[str, object]) -> str:
@@ -108,6 +109,26 @@ def _rotation(config: Config, at: str, chain: Chain) -> Iterator[Problem]:
             yield Problem(
                 f"{at}.other_rotation_keys[{index}]",
                 f"{key} is among [[keys]] of this file; list the keys of other signers here",
+            )
+
+
+def _guards(config: Config) -> Iterator[Problem]:
+    guards = config.guards
+    if guards.height == "enforce":
+        yield Problem(
+            "guards.height",
+            '"enforce" would lose blocks: after a change of forks a node rightly signs a lower or equal height, '
+            'and the choice of forks on Savanna does not look at heights; use "observe"',
+        )
+    if guards.lease_silence_s is None:
+        return
+    for name, chain in config.chains.items():
+        if guards.lease_silence_s < 2 * chain.round_s:
+            yield Problem(
+                "guards.lease_silence_s",
+                f"{guards.lease_silence_s} s is less than two rounds of chains.{name}, {2 * chain.round_s} s: a holder "
+                "that only waits for its turn would lose the lease; raise it, or correct "
+                f"chains.{name}.producers = {chain.producers}",
             )
 
 

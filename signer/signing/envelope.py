@@ -67,6 +67,9 @@ OWN = {
     "pin-source": Fault(500, 3990014, "signer_pin_source_exception", "PIN is not typed by a person"),
     "pin-tries": Fault(500, 3990015, "signer_pin_tries_exception", "No more wrong PINs"),
     "forbidden": Fault(500, 3990016, "signer_forbidden_exception", "Not allowed by the configuration"),
+    "lease": Fault(500, 3990017, "signer_lease_exception", "Another node holds the lease"),
+    "slot": Fault(500, 3990018, "signer_slot_exception", "Another node signed for this slot"),
+    "rate": Fault(500, 3990019, "signer_rate_exception", "Too many signatures"),
     "internal": Fault(500, 3990099, "signer_internal_exception", "Fault in the signer"),
 }
 

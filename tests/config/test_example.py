@@ -25,6 +25,7 @@ MODELS = [
     config.Rule,
     config.Policy,
     config.Rotation,
+    config.Guards,
     config.Lanes,
     config.Warmth,
     config.Limits,
@@ -68,9 +69,11 @@ def test_every_setting_is_documented(model: type[BaseModel]) -> None:
     assert [name for name, line in lines.items() if not line or "\n" in line] == []
 
 
-@pytest.mark.parametrize("model", [config.Rotation, config.Lanes, config.Warmth, config.Limits])
+@pytest.mark.parametrize(
+    "model", [config.Rotation, config.Guards, config.Lanes, config.Warmth, config.Limits]
+)
 def test_the_example_shows_the_defaults(model: type[BaseModel]) -> None:
-    """The last four tables of the example are the defaults."""
+    """The last five tables of the example are the defaults."""
     loaded = config_file.load(EXAMPLE)
 
     assert getattr(loaded, model.__name__.lower()) == model()

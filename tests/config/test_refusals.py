@@ -59,6 +59,35 @@ class Case(NamedTuple):
 
 
 CASES = [
+    # -- guards
+    Case(
+        "a silence of less than two rounds",
+        "",
+        "[guards]\nlease_silence_s = 251\n",
+        "guards.lease_silence_s",
+        ("less than two rounds of chains.local, 252 s", "chains.local.producers = 21"),
+    ),
+    Case(
+        "a silence of less than two rounds of few producers",
+        CHAIN_ID,
+        CHAIN_ID + "\nproducers = 4\n[guards]\nlease_silence_s = 47",
+        "guards.lease_silence_s",
+        ("less than two rounds of chains.local, 48 s",),
+    ),
+    Case(
+        "heights that refuse",
+        "",
+        '[guards]\nheight = "enforce"\n',
+        "guards.height",
+        ("would lose blocks", "forks", 'use "observe"'),
+    ),
+    Case(
+        "a mode that does not exist",
+        "",
+        '[guards]\nlease = "on"\n',
+        "guards.lease",
+        ('"off", "observe" or "enforce"',),
+    ),
     # -- what a rotation needs
     Case(
         "no finalizer key",
