@@ -27,24 +27,29 @@ async def person(request: Request, _: Annotated[object, Security(_bearer)]) -> P
         TokenStoreError: the store failed.
     """
     gate: Gate = request.app.state.gate
-    return gate.admit(request.headers.getlist("authorization"), _caller(request))
+    return gate.admit(request.headers.getlist("authorization"), caller(request))
 
 
 def require(scope: Scope) -> Callable[[Person], Awaitable[Person]]:
     """Return a dependency that gives the person, if their token has `scope`; else 403 `scope`."""
 
     async def check(asking: Annotated[Person, Depends(person)]) -> Person:
-        if scope not in asking.scopes:
-            challenge = f'Bearer error="insufficient_scope", scope="{scope}"'  # RFC 6750 section 3.1
-            raise ProblemError(
-                HTTPStatus.FORBIDDEN,
-                "scope",
-                f"This needs a token with the scope {scope}.",
-                {"www-authenticate": challenge},
-            )
+        must(asking, scope)
         return asking
 
     return check
+
+
+def must(asking: Person, scope: Scope) -> None:
+    """Raise a ProblemError, 403 `scope`, if the person's token lacks `scope`."""
+    if scope not in asking.scopes:
+        challenge = f'Bearer error="insufficient_scope", scope="{scope}"'  # RFC 6750 section 3.1
+        raise ProblemError(
+            HTTPStatus.FORBIDDEN,
+            "scope",
+            f"This needs a token with the scope {scope}.",
+            {"www-authenticate": challenge},
+        )
 
 
 #: Anybody with a token.
@@ -59,7 +64,7 @@ Approver = Annotated[Person, Depends(require(Scope.APPROVE))]
 Admin = Annotated[Person, Depends(require(Scope.ADMIN))]
 
 
-def _caller(request: Request) -> str:
+def caller(request: Request) -> str:
     """Return who asks, as a limit counts them: the user on a unix socket, the address on TCP."""
     call = request.scope.get("extensions", {}).get("signer")
     if call is not None and call.listener.peers is not None:

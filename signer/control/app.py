@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
 
 import signer
 from signer.control import (
@@ -20,17 +17,17 @@ from signer.control import (
     permissions,
     problem,
     producers,
+    refusal,
     rings,
     rotations,
     tokens,
 )
 from signer.control.access import Anybody, person, require
-from signer.control.auth import Scope, TokenConflictError, TokenStoreError
+from signer.control.auth import Scope
 from signer.control.border import Border
 from signer.control.gate import Gate
 from signer.control.services import Given, Services
 from signer.control.view import View
-from signer.errors import AdminError, AdminRefusedError, JournalError, RotationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,15 +40,6 @@ log = logging.getLogger("signer.control")
 
 #: One file for each noun.
 _ROUTED: Final = (rotations, events, producers, permissions, nodes, rings, destruction, freeze, tokens)
-#: Of the codes of a RotationError; any other is a conflict with how things are.
-_ROTATION_STATUS: Final = {
-    "same-person": HTTPStatus.FORBIDDEN,
-    "unknown": HTTPStatus.NOT_FOUND,
-    "unknown-node": HTTPStatus.NOT_FOUND,
-    "supervisor": HTTPStatus.SERVICE_UNAVAILABLE,
-    "key": HTTPStatus.UNPROCESSABLE_ENTITY,
-    "reason": HTTPStatus.UNPROCESSABLE_ENTITY,
-}
 _ABOUT: Final = """\
 What people and their tools ask of the signer. Times are ISO 8601 in UTC.
 
@@ -154,82 +142,15 @@ def create_app(
     app.state.streams = events.Streams()
     for each in (router, *(module.router for module in _ROUTED)):
         app.include_router(each)
-    for kind, handler in _HANDLERS.items():
-        app.add_exception_handler(kind, handler)
+    for kind in refusal.KINDS:
+        app.add_exception_handler(kind, _refuse)
     listeners = [each for each in config.listeners if each.kind == "control"]
     addresses = {each.tcp.host for each in listeners if each.tcp is not None}
     app.add_middleware(Border, hosts=frozenset(addresses.union(*(each.names for each in listeners))))
     return app
 
 
-async def _http_problem(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
-    status_code = HTTPStatus(error.status_code)
-    code = status_code.phrase.lower().replace(" ", "-")
-    detail = {
-        HTTPStatus.NOT_FOUND: "There is nothing at this path.",
-        HTTPStatus.METHOD_NOT_ALLOWED: "This path does not take this method; see the Allow header.",
-    }.get(status_code, "The request cannot be served as it is.")
-    return _response(status_code, code, detail, headers=dict(error.headers or {}))
-
-
-async def _validation_problem(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
-    # Place and kind only: what was sent may hold a secret in the wrong place.
-    errors = [{"at": [str(part) for part in each["loc"]], "kind": each["type"]} for each in error.errors()]
-    return _response(
-        HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", "A part of the request has the wrong form.", errors=errors
-    )
-
-
-async def _store_problem(_: Request, error: Exception) -> Response:
-    log.error("store unusable", extra={"reason": str(error)})
-    return _response(
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        "store",
-        "The control process' database cannot be used; see the signer's log.",
-        headers={"retry-after": "5"},
-    )
-
-
-async def _token_problem(_: Request, error: Exception) -> Response:
-    return _response(HTTPStatus.CONFLICT, "token", f"{error}.")
-
-
-async def _rotation_problem(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RotationError)  # noqa: S101 - registered for it
-    return _response(_ROTATION_STATUS.get(error.code, HTTPStatus.CONFLICT), error.code, f"{error}.")
-
-
-async def _admin_problem(_: Request, error: Exception) -> Response:
-    if isinstance(error, AdminRefusedError):
-        return _response(HTTPStatus.CONFLICT, error.code, f"{error}.")
-    return _response(
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        "supervisor",
-        "The signer's supervisor does not answer; signing does not depend on it.",
-        headers={"retry-after": "1"},
-    )
-
-
-def _response(
-    status_code: HTTPStatus,
-    code: str,
-    detail: str,
-    *,
-    headers: dict[str, str] | None = None,
-    errors: list[dict[str, object]] | None = None,
-) -> Response:
-    content = problem.body(status_code, code, detail, errors or ())
-    return Response(content, status_code.value, headers, problem.MEDIA_TYPE)
-
-
-_HANDLERS: Final = {
-    HTTPException: _http_problem,
-    RequestValidationError: _validation_problem,
-    TokenConflictError: _token_problem,
-    TokenStoreError: _store_problem,
-    JournalError: _store_problem,
-    RotationError: _rotation_problem,
-    AdminError: _admin_problem,
-}
+async def _refuse(_: Request, error: Exception) -> Response:
+    found = refusal.of(error)
+    content = problem.body(found.status, found.code, found.detail, found.errors)
+    return Response(content, found.status.value, dict(found.headers), problem.MEDIA_TYPE)

@@ -97,7 +97,7 @@ class TokenStore:
         if expires_at is not None and expires_at <= now:
             raise FormatError("the token would have expired already; give a time in the future")
         token = PREFIX + base64.urlsafe_b64encode(secrets.token_bytes(_TOKEN_BYTES)).rstrip(b"=").decode()
-        row = (name, " ".join(sorted(granted)), _hash(token), _seconds(now), _seconds(expires_at))
+        row = (name, " ".join(sorted(granted)), fingerprint(token), _seconds(now), _seconds(expires_at))
         with self._database.writing() as connection:
             try:
                 connection.execute(
@@ -145,9 +145,15 @@ class TokenStore:
         Raises:
             TokenStoreError: the store failed.
         """
-        if _TOKEN.fullmatch(text) is None:
-            return None
-        asked, seconds = _hash(text), _seconds(now)
+        return None if _TOKEN.fullmatch(text) is None else self.holder(fingerprint(text), now)
+
+    def holder(self, asked: bytes, now: datetime) -> Person | None:
+        """Return whose token has this fingerprint; otherwise as `authenticate`.
+
+        Raises:
+            TokenStoreError: the store failed.
+        """
+        seconds = _seconds(now)
         with self._database.reading() as connection:
             rows = connection.execute(
                 "SELECT hash, name, scopes, expires_at FROM tokens WHERE revoked_at IS NULL"
@@ -169,7 +175,8 @@ class TokenStore:
             connection.execute("SELECT count(*) FROM tokens").fetchone()
 
 
-def _hash(token: str) -> bytes:
+def fingerprint(token: str) -> bytes:
+    """Return what stands for a token where the token itself must not be kept: its SHA-256."""
     return hashlib.sha256(token.encode("ascii")).digest()
 
 

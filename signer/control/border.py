@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("signer.control")
 
-#: Sent with every answer. `no-store`: answers are for the one who asked, and change.
+#: Sent with every answer that does not bring its own. `no-store`: answers are for the one who asked, and change.
 HEADERS: Final = {
     "cache-control": "no-store",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
@@ -50,7 +50,9 @@ class Border:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                message["headers"] = [*message.get("headers", ()), *_RAW_HEADERS]
+                own = message.get("headers", ())
+                names = {name.lower() for name, _ in own}
+                message["headers"] = [*own, *(each for each in _RAW_HEADERS if each[0] not in names)]
             await send(message)
 
         try:

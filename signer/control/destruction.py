@@ -34,8 +34,18 @@ class Released(View):
 @router.post("/{key}/destroy")
 async def destroy(key: str, person: Admin, services: Given) -> Released:
     """Release a block key for its destruction, if it is in no schedule, no row, no node and no configuration."""
+    public_key = parse(key)
+    reason = await obstacle(public_key, services)
+    if reason is not None:
+        raise ProblemError(HTTPStatus.CONFLICT, "in-use", f"{public_key} must not be destroyed: {reason}.")
+    await services.supervisor.act("key-destroy", person.name, str(public_key))
+    return Released(key=str(public_key))
+
+
+def parse(key: str) -> PublicKey:
+    """Return the key that a path names, or raise a ProblemError, 422 `invalid`."""
     try:
-        public_key = PublicKey.parse(key)
+        return PublicKey.parse(key)
     except FormatError:
         raise ProblemError(
             HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -43,12 +53,16 @@ async def destroy(key: str, person: Admin, services: Given) -> Released:
             "The path does not name a public key: EOS..., PUB_K1_... or PUB_R1_...",
             errors=[{"at": ["path", "key"], "kind": "form"}],
         ) from None
+
+
+async def obstacle(public_key: PublicKey, services: Services) -> str | None:
+    """Return why a key must not be destroyed, None if nothing is against it."""
     config = services.config
     uses = [services.journal.uses(name).get(public_key) for name in config.chains]
     signed = await services.supervisor.last_issued(public_key)
     moments = [use.last_at for use in uses if use is not None] + ([] if signed is None else [signed.at])
     found = await asyncio.gather(*(_holders(services, name) for name in config.chains))
-    reason = ring.may_destroy(
+    return ring.may_destroy(
         public_key,
         config=config,
         chains=[each for each in found if each is not None],
@@ -57,10 +71,6 @@ async def destroy(key: str, person: Admin, services: Given) -> Released:
         last_used_at=max(moments, default=None),
         now=services.clock(),
     )
-    if reason is not None:
-        raise ProblemError(HTTPStatus.CONFLICT, "in-use", f"{public_key} must not be destroyed: {reason}.")
-    await services.supervisor.act("key-destroy", person.name, str(public_key))
-    return Released(key=str(public_key))
 
 
 async def _holders(services: Services, name: str) -> ring.Holders | None:

@@ -22,7 +22,7 @@ from signer.control.rotations import RotationId
 from signer.control.services import Given
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from starlette.types import Receive, Scope, Send
 
@@ -40,10 +40,10 @@ MAX_STREAMS: Final = 32
 #: One forgotten program cannot take all places.
 MAX_STREAMS_OF_ONE: Final = 8
 #: What an EventSource waits before it comes back, in ms.
-_RETRY_MS: Final = 1000
+RETRY_MS: Final = 1000
+MEDIA_TYPE: Final = "text/event-stream"
 
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
-_MEDIA_TYPE: Final = "text/event-stream"
 
 
 class Streams:
@@ -52,6 +52,11 @@ class Streams:
     def __init__(self) -> None:
         self._open: list[tuple[str, asyncio.Event]] = []
         self._ending = False
+        self._at_end: list[Callable[[], None]] = []
+
+    def at_end(self, call: Callable[[], None]) -> None:
+        """Have something called when all streams are ended."""
+        self._at_end.append(call)
 
     @property
     def open(self) -> int:
@@ -87,12 +92,14 @@ class Streams:
         self._ending = True
         for _, end in self._open:
             end.set()
+        for call in self._at_end:
+            call()
 
 
-class _EventStream(StreamingResponse):
+class EventStream(StreamingResponse):
     """A stream that holds a place while it is sent."""
 
-    media_type = _MEDIA_TYPE
+    media_type = MEDIA_TYPE
 
     def __init__(self, body: AsyncGenerator[str], streams: Streams, end: asyncio.Event) -> None:
         super().__init__(body)
@@ -101,6 +108,7 @@ class _EventStream(StreamingResponse):
         self._end = end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it to its end."""
         try:
             await super().__call__(scope, receive, send)
         finally:
@@ -115,7 +123,7 @@ class _EventStream(StreamingResponse):
         200: {
             "description": "One event for each change: the entry's number as its id, an EntryView in JSON as its "
             "data. The stream ends when the rotation has ended, and after an hour.",
-            "content": {_MEDIA_TYPE: {"schema": {"type": "string"}}},
+            "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
         }
     },
 )
@@ -140,7 +148,7 @@ async def events(
     rotations.get(rotation_id)
     streams: Streams = request.app.state.streams
     end = streams.take(person.name)
-    return _EventStream(follow(rotations, rotation_id, int(last_event_id or 0), end), streams, end)
+    return EventStream(follow(rotations, rotation_id, int(last_event_id or 0), end), streams, end)
 
 
 async def follow(
@@ -162,7 +170,7 @@ async def follow(
         heartbeat_s: the pause between two comments, in s.
         longest_s: the stream ends after this time, in s.
     """
-    yield f"retry: {_RETRY_MS}\n\n"
+    yield f"retry: {RETRY_MS}\n\n"
     loop = asyncio.get_running_loop()
     until = loop.time() + longest_s
     changes = rotations.changes(rotation_id)

@@ -72,6 +72,14 @@ class Gate:
             raise self._refusal(caller)
         return person
 
+    def holder(self, fingerprint: bytes) -> Person | None:
+        """Return whose token has this fingerprint (signer.control.auth) now, None if it is expired or revoked.
+
+        Raises:
+            TokenStoreError: the store failed.
+        """
+        return self._tokens.holder(fingerprint, self._clock())
+
     def check(self) -> None:
         """Find out whether persons could be admitted.
 

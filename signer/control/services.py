@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from signer.rotation.dry_run import DryRun
     from signer.rotation.entry import Entry
     from signer.rotation.evidence import Evidence
-    from signer.rotation.producer_view import ProducerView
+    from signer.rotation.producer_view import ApiNode, ChainView, ProducerView
     from signer.rotation.ring import KeyUse
     from signer.rotation.rotation import Request as RotationRequest
     from signer.rotation.rotation import Rotation
@@ -66,6 +66,9 @@ class RotationService(Protocol):
 
     def expected_s(self, chain: str) -> float | None:
         """Return how long a rotation takes on this chain from push to proof, in s; None if nobody knows."""
+
+    async def seen(self, chain: str) -> tuple[ChainView | None, str, tuple[ApiNode, ...]]:
+        """Return what the chain says of the producer, else why nobody tells; and how its API nodes are."""
 
     async def producer(self, chain: str) -> ProducerView:
         """Return what is known of the chain's producer now."""

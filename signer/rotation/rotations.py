@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from signer.antelope.keys import PublicKey
     from signer.rotation.entry import Entry
     from signer.rotation.journal import Journal
+    from signer.rotation.producer_view import ApiNode, ChainView
     from signer.rotation.rotation import Request, Rotation
     from signer.rotation.site import Site
 
@@ -289,6 +290,22 @@ class Rotations:
         finally:
             self._listeners.discard(news)
 
+    async def seen(self, chain: str) -> tuple[ChainView | None, str, tuple[ApiNode, ...]]:
+        """Return what the chain says of the producer, else why nobody tells; and how its API nodes are.
+
+        Raises:
+            RotationError: this chain cannot rotate.
+        """
+        site = self._chain(chain)
+        view, problem = await chain_view(site)
+        return view, problem, tuple(api_node(state) for state in site.client.health())
+
+    def _chain(self, chain: str) -> Site:
+        site = self._sites.get(chain)
+        if site is None:
+            raise _not_configured(chain)
+        return site
+
     async def producer(self, chain: str) -> ProducerView:
         """Return what is known of the chain's producer now.
 
@@ -296,12 +313,10 @@ class Rotations:
             RotationError: this chain cannot rotate.
             JournalError: the journal cannot be read.
         """
-        site = self._sites.get(chain)
-        if site is None:
-            raise _not_configured(chain)
+        site = self._chain(chain)
         inspector = Inspector(site)
-        (seen, problem), findings, _ = await asyncio.gather(
-            chain_view(site), inspector.permission(), self._expect(site)
+        (seen, problem, apis), findings, _ = await asyncio.gather(
+            self.seen(chain), inspector.permission(), self._expect(site)
         )
         live = [each for each in self._journal.live() if each.request.chain == chain]
         last = [each for each in self._journal.list(_RECENT) if each.request.chain == chain and not each.live]
@@ -311,7 +326,7 @@ class Rotations:
             site.chain.rotation_permission,
             seen,
             problem,
-            tuple(api_node(state) for state in site.client.health()),
+            apis,
             findings,
             live[0] if live else None,
             last[0] if last else None,

@@ -170,6 +170,11 @@ class FakeRotations:
         """Return a minute."""
         return EXPECTED_S
 
+    async def seen(self, _: str) -> tuple[ChainView | None, str, tuple[ApiNode, ...]]:
+        """Return what `producer` says of the chain."""
+        view = await self.producer("")
+        return view.chain_view, view.problem, view.apis
+
     async def producer(self, chain: str) -> ProducerView:
         """Return a producer whose row names KEY_A."""
         now = self.clock.now
