@@ -24,7 +24,7 @@ from hsm.errors import (
     UriError,
 )
 from hsm.fitness import audit_key
-from hsm.hardening import harden
+from hsm.hardening import harden, lock_memory
 from hsm.keys import describe, destroy_key, generate_key, list_keys
 from hsm.module import Module
 from hsm.pin import PinFile
@@ -79,6 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         harden()  # before a PIN is read: it must not be left in a core dump
+        lock_memory()
     except OSError as error:
         print(f"{PROGRAM}: this process cannot be protected: {error.strerror}", file=sys.stderr)
         return FAILED

@@ -13,7 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from hsm.errors import HsmError
-from hsm.hardening import die_with_parent, harden
+from hsm.hardening import die_with_parent, harden, lock_memory
 from hsm.keys import destroy_key, generate_key
 from hsm.module import Module
 from hsm.pin import Pin
@@ -64,6 +64,7 @@ def main() -> int:
     parser.add_argument("--fd", type=int, required=True)
     options = parser.parse_args()
     harden()
+    lock_memory()
     die_with_parent()
     sock = socket.socket(fileno=options.fd)
     packet = sock.recv(_MAX_REQUEST)

@@ -26,7 +26,7 @@ from hsm.curves import is_canonical, low_s
 from hsm.errors import DeviceError, HsmError, KeyAbsentError, PinRefusedError, PinWithheldError, code_of
 from hsm.fitness import audit_key
 from hsm.frame import MAX_FRAME, Op, Outcome, pack_reply, unpack_request
-from hsm.hardening import die_with_parent, harden
+from hsm.hardening import die_with_parent, harden, lock_memory
 from hsm.keys import describe, find_private
 from hsm.module import Module
 from hsm.pin import Pin
@@ -213,6 +213,7 @@ def main() -> int:
     parser.add_argument("--fd", type=int, required=True)
     options = parser.parse_args()
     harden()
+    lock_memory()
     die_with_parent()
     sock = socket.socket(fileno=options.fd)
     packet = sock.recv(_MAX_OPEN)

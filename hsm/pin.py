@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn, Protocol
 
 from hsm.errors import PinAwaitedError, PinSourceError
+from hsm.hardening import locked_page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -147,8 +148,8 @@ class PinCredential:
 class TypedPin:
     """A PIN that a person types while the signer runs: none before, none after `wipe`.
 
-    `wipe` overwrites the bytes kept here. Copies that Python made on the way (the text of a `Pin`, a message between
-    processes) are freed and not overwritten; no process of ours leaves a core dump (hsm.hardening).
+    It is kept in a page of its own that is not swapped out (hsm.hardening), and `wipe` overwrites it there. Copies that
+    Python made on the way (the text of a `Pin`, a message between processes) are freed and not overwritten.
 
     Args:
         remedy: how a person types it, for the error while there is none.
@@ -156,7 +157,8 @@ class TypedPin:
 
     def __init__(self, remedy: str) -> None:
         self._remedy = remedy
-        self._typed = bytearray()
+        self._page = locked_page()
+        self._length = 0
         self._fingerprint = Fingerprint(0, 0, 0, 0)
 
     def __str__(self) -> str:
@@ -171,7 +173,7 @@ class TypedPin:
     @property
     def present(self) -> bool:
         """Whether there is one now."""
-        return bool(self._typed)
+        return self._length > 0
 
     def set(self, text: str) -> None:
         """Take what was typed, in the place of anything before.
@@ -181,23 +183,25 @@ class TypedPin:
         """
         Pin(text)
         self.wipe()
-        self._typed = bytearray(text.encode())
+        content = text.encode()
+        self._page[: len(content)] = content
+        self._length = len(content)
         # Each typing is a state of its own: a refusal of the last one does not bind this one (hsm.refused).
         self._fingerprint = Fingerprint(0, 0, time.time_ns(), 0)
 
     def wipe(self) -> None:
         """Overwrite it."""
-        self._typed[:] = bytes(len(self._typed))
-        self._typed = bytearray()
+        self._page[:MAX_PIN_BYTES] = bytes(MAX_PIN_BYTES)
+        self._length = 0
 
     def read(self) -> Pin:
         """Return the PIN. Raises PinAwaitedError while there is none."""
         fingerprint = self.fingerprint()
-        return Pin(self._typed.decode(), fingerprint)
+        return Pin(self._page[: self._length].decode(), fingerprint)
 
     def fingerprint(self) -> Fingerprint:
         """Return which typing it is. Raises PinAwaitedError while there is none."""
-        if not self._typed:
+        if not self._length:
             raise PinAwaitedError(self._remedy)
         return self._fingerprint
 

@@ -348,6 +348,8 @@ class Listener(Model):
     """A PEM file with the certificate of a control listener on TCP, and those that lead to its root."""
     tls_key: AbsolutePath | None = None
     """A PEM file of mode 0400 or 0600 with the private key of tls_certificate, without a password."""
+    tls_client_ca: AbsolutePath | None = None
+    """A PEM file with the certificates that vouch for clients: with it, whoever connects has to present one."""
     names: tuple[HostName, ...] = ()
     """Host names by which a control listener on TCP is called: a list of lower-case names, the first is its own."""
 

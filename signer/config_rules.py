@@ -31,7 +31,7 @@ _FITS = {
 }
 
 #: Settings that only a control listener on TCP has.
-_OF_CONTROL_ON_TCP = ("tls_certificate", "tls_key", "names")
+_OF_CONTROL_ON_TCP = ("tls_certificate", "tls_key", "tls_client_ca", "names")
 
 
 class Problem(NamedTuple):
@@ -310,6 +310,11 @@ def _control_on_tcp(at: str, listener: Listener, tcp: TcpAddress) -> Iterator[Pr
             f"{at}.tcp",
             f"{tcp} can be reached from other machines, and tokens would go there in the clear; "
             "use 127.0.0.1 or [::1], or give tls_certificate and tls_key",
+        )
+    if not given and listener.tls_client_ca is not None:
+        yield Problem(
+            f"{at}.tls_client_ca",
+            "certificates are presented in TLS only; give tls_certificate and tls_key, or remove this line",
         )
 
 

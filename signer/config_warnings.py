@@ -129,8 +129,10 @@ def _listener(at: str, listener: Listener) -> Iterator[str]:
 
 
 def _tls(at: str, listener: Listener) -> Iterator[str]:
-    if listener.tls_certificate is not None and not listener.tls_certificate.is_file():
-        yield f"{at}.tls_certificate: {listener.tls_certificate} is not a file; make it or correct the path"
+    for field in ("tls_certificate", "tls_client_ca"):
+        path = getattr(listener, field)
+        if path is not None and not path.is_file():
+            yield f"{at}.{field}: {path} is not a file; make it or correct the path"
     if listener.tls_key is not None:
         yield from _secret_file(f"{at}.tls_key", listener.tls_key, status=listener.tls_key.stat)
     if (

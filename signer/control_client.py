@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 TOKEN_FILE: Final = "SIGNER_TOKEN_FILE"  # noqa: S105 - a variable's name
 #: The file beside the configuration that has it otherwise.
 DEFAULT_TOKEN_FILE: Final = "control.token"  # noqa: S105 - a file's name
+#: The environment variable that names the file with the client's certificate and its key.
+CLIENT_CERTIFICATE: Final = "SIGNER_CLIENT_CERTIFICATE"
+#: The file beside the configuration that has them otherwise.
+DEFAULT_CLIENT_CERTIFICATE: Final = "control-client.pem"
 #: A listener on this machine, or in the next rack.
 _CONNECT_S: Final = 3.0
 #: The signer asks several API nodes, each with a deadline of its own (chains.NAME.api_timeout_ms).
@@ -51,14 +55,20 @@ class ControlClient:
         listener: where it listens.
         token: `sgn_...`.
         answer_s: the longest wait for one answer, in s.
+        certificate: a PEM file with the client's certificate and its key, where the listener asks for one.
     """
 
-    def __init__(self, listener: Listener, token: str, answer_s: float = _ANSWER_S) -> None:
+    def __init__(
+        self, listener: Listener, token: str, answer_s: float = _ANSWER_S, certificate: Path | None = None
+    ) -> None:
         self._address = listener.address
         self._answer_s = answer_s
+        self._presents = certificate is not None
         secured = listener.tls_certificate is not None
         transport = httpx.HTTPTransport(
-            verify=_trust(listener.tls_certificate) if listener.tls_certificate is not None else False,
+            verify=_trust(listener.tls_certificate, certificate)
+            if listener.tls_certificate is not None
+            else False,
             uds=None if listener.unix is None else os.fspath(listener.unix),
         )
         # The address is connected to; the name, where there is one, is asked for and has to be in the certificate.
@@ -78,15 +88,17 @@ class ControlClient:
         """Return the client of the signer that `config`, read from `path`, describes.
 
         Raises:
-            ConfigError: it has no control listener, or there is no usable token file.
-            PermissionError: this user may not read the token file.
+            ConfigError: it has no control listener, or there is no usable token file or client certificate.
+            PermissionError: this user may not read one of these files.
         """
         listeners = selection.control_listeners(config)
         if not listeners:
             raise ConfigError(
                 f'{path}: has no listener of kind "control"; add [[listeners]] with unix, or tcp = "127.0.0.1:8902"'
             )
-        return cls(listeners[0], read_token(path, token_file))
+        asked = listeners[0].tls_client_ca is not None
+        certificate = find_certificate(path) if asked else None
+        return cls(listeners[0], read_token(path, token_file), certificate=certificate)
 
     def __enter__(self) -> Self:
         return self
@@ -134,7 +146,11 @@ class ControlClient:
         except httpx.TimeoutException:
             raise self._unreachable(f"gave no answer within {self._answer_s:g} s", sent=True) from None
         except httpx.HTTPError as error:
-            raise self._unreachable(f"broke off ({type(error).__name__})", sent=True) from None
+            # The signer closes over a certificate that it does not take; whether it read anything, nobody can tell.
+            reason = (
+                "; does tls_client_ca of the listener vouch for our certificate?" if self._presents else ""
+            )
+            raise self._unreachable(f"broke off ({type(error).__name__}){reason}", sent=True) from None
         return self._judge(status, data)
 
     def _read(self, answer: httpx.Response) -> bytes:
@@ -222,11 +238,35 @@ def read_token(config: Path, given: str | None) -> str:
     return text
 
 
-def _trust(certificate: Path) -> ssl.SSLContext:
-    """Return a context that trusts this listener's own certificate and no other.
+def find_certificate(config: Path) -> Path:
+    """Return the file with the client's certificate and key: of $SIGNER_CLIENT_CERTIFICATE, else beside `config`.
 
     Raises:
-        ConfigError: the file cannot be read or has no certificate.
+        ConfigError: there is no such file, or others may read it.
+        PermissionError: this user may not look at it.
+    """
+    path = Path(os.environ.get(CLIENT_CERTIFICATE) or config.parent / DEFAULT_CLIENT_CERTIFICATE)
+    try:
+        mode = path.stat().st_mode
+    except PermissionError:
+        raise
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror}: the control listener asks for a client certificate (tls_client_ca); name a PEM "
+            f"file with the certificate and its key with ${CLIENT_CERTIFICATE}"
+        ) from None
+    if mode & stat.S_IRWXO:
+        raise ConfigError(
+            f"{path}: has mode {stat.S_IMODE(mode):04o}, so every user may use this key; run chmod 0600 on it"
+        )
+    return path
+
+
+def _trust(certificate: Path, own: Path | None) -> ssl.SSLContext:
+    """Return a context that trusts this listener's own certificate and no other, and presents `own`.
+
+    Raises:
+        ConfigError: a file cannot be read or has no certificate.
     """
     try:
         found = ssl.create_default_context(cafile=certificate)
@@ -234,7 +274,23 @@ def _trust(certificate: Path) -> ssl.SSLContext:
         reason = error.strerror or type(error).__name__
         raise ConfigError(f"{certificate}: tls_certificate of the control listener: {reason}") from None
     found.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # the file need not hold the root
+    if own is not None:
+        try:
+            found.load_cert_chain(own, password=_no_password)
+        except (ssl.SSLError, OSError, ValueError) as error:
+            reason = (
+                getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__
+            )
+            raise ConfigError(
+                f"{own}: client certificate: {reason}; it is a PEM file with the certificate and its key, without a "
+                "password"
+            ) from None
     return found
+
+
+def _no_password() -> str:
+    """OpenSSL would ask on the terminal."""
+    return ""
 
 
 def _place(error: Mapping[str, Any]) -> str:

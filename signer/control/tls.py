@@ -1,4 +1,8 @@
-"""TLS of a control listener: TLS 1.2 or newer, a key file that nobody else can read, no question for a password."""
+"""TLS of a control listener: TLS 1.2 or newer, a key file that nobody else can read, no question for a password.
+
+With `tls_client_ca` a client has to present a certificate before a byte of HTTP is read. That comes before the token
+and does not stand for it: a person is known by the token.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +45,22 @@ def context(listener: Listener) -> ssl.SSLContext | None:
             f"listener {listener.address}: tls_certificate {certificate} and tls_key {key} cannot be used: {reason}; "
             "they are PEM files, the key belongs to the first certificate and has no password"
         ) from None
+    if listener.tls_client_ca is not None:
+        _ask_for_certificates(found, listener, listener.tls_client_ca)
     return found
+
+
+def _ask_for_certificates(context: ssl.SSLContext, listener: Listener, trusted: Path) -> None:
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # the file need not hold the root
+    try:
+        context.load_verify_locations(trusted)
+    except (ssl.SSLError, OSError) as error:
+        reason = getattr(error, "reason", None) or error.strerror or type(error).__name__
+        raise ConfigError(
+            f"listener {listener.address}: tls_client_ca {trusted} cannot be used: {reason}; "
+            "it is a PEM file with the certificates that vouch for clients"
+        ) from None
 
 
 def _check(listener: Listener, key: Path) -> None:

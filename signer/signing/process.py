@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 
+from hsm.hardening import lock_memory
 from signer import channel as channels
 from signer import inheritance, questions, selection
 from signer.policy import policies
@@ -190,6 +191,7 @@ def main() -> None:
     given = inheritance.receive("signing")
     if given is None:
         return
+    lock_memory()  # a PIN that a person types passes through here; and nothing waits for a page from the disk
 
     async def serve() -> None:
         await SigningProcess(*given).run()

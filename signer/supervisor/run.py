@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import uvloop
 
-from hsm.hardening import harden
+from hsm.hardening import harden, lock_memory
 from signer import __version__, config_file, selection
 from signer.antelope.keys import PublicKey
 from signer.errors import AdminError, ConfigError, FormatError
@@ -741,6 +741,11 @@ def run(path: Path, only: str | None = None) -> int:
     os.umask(0o077)
     harden()
     configure("supervisor")
+    if not lock_memory():
+        log.warning(
+            "memory is not locked: PINs may be swapped out",
+            extra={"remedy": "start it with LimitMEMLOCK=infinity (systemd), or without swap"},
+        )
     config = config_file.load(path)
     policies.load(config)  # the signing process would end over a file that is no ABI
     lock = _lock(config.state_dir)

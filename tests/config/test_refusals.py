@@ -421,6 +421,20 @@ CASES = [
         ("missing beside tls_key",),
     ),
     Case(
+        "client certificates without TLS",
+        "",
+        listener('kind = "control"\ntcp = "127.0.0.1:1"\ntls_client_ca = "c"'),
+        "listeners[2].tls_client_ca",
+        ("in TLS only",),
+    ),
+    Case(
+        "client certificates of a node",
+        'unix = "run/a/sign.sock"',
+        'tcp = "127.0.0.1:1"\ntls_client_ca = "c"',
+        "listeners[0].tls_client_ca",
+        ('kind "control"',),
+    ),
+    Case(
         "TLS on a unix socket",
         "",
         listener('kind = "control"\nunix = "c.sock"\ntls_certificate = "c"\ntls_key = "k"'),

@@ -99,6 +99,13 @@ def test_a_sound_configuration_has_no_finding(sound: str, load: Load) -> None:
         (
             SPARE,
             SPARE
+            + '[[listeners]]\nkind = "control"\ntcp = "10.0.0.1:1"\ntls_certificate = "c"\ntls_key = "k"\n'
+            'tls_client_ca = "absent"\n',
+            ("listeners[2].tls_client_ca", "is not a file"),
+        ),
+        (
+            SPARE,
+            SPARE
             + '[[listeners]]\nkind = "control"\ntcp = "0.0.0.0:1"\ntls_certificate = "c"\ntls_key = "k"\n',
             ("listeners[2].names", "by a name"),
         ),

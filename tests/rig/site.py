@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from rig.family import family
 from rig.hsm_home import SOFTHSM, Home, make_home
 from rig.program import Program, free_port
 from rig.shim import Shim
@@ -342,16 +343,7 @@ class Site:
     def processes(self) -> Iterator[Path]:
         """Yield the /proc folder of the supervisor and of everything that it started."""
         assert self.program is not None
-        found = {self.program.pid}
-        parents = {}
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue
-        while more := {pid for pid, parent in parents.items() if parent in found} - found:
-            found |= more
-        yield from (Path("/proc") / str(pid) for pid in sorted(found))
+        yield from family(self.program.pid)
 
 
 class _UnixAddress(Address):
