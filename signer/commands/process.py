@@ -132,7 +132,7 @@ def _report(state: dict[str, Any], wanted_lanes: dict[str, int]) -> list[str]:
 
 
 def _counts(state: dict[str, Any]) -> str:
-    """Return what was not signed since the signing process started, and how the audit log is."""
+    """Return what was not signed since the signer started, and how the audit log is."""
     counted = (state.get("counters") or {}).get("verdicts")
     requests = "unknown"
     if isinstance(counted, dict):

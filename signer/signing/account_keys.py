@@ -36,13 +36,13 @@ class AccountKeys:
     Args:
         keys: the keyring.
         markers: the freeze markers; they are looked up before the token is asked and before a signature leaves.
-        settle: takes what became of each request.
+        record: takes what became of each request.
     """
 
-    def __init__(self, keys: Keyring, markers: FreezeMarkers, settle: Callable[[Decision], None]) -> None:
+    def __init__(self, keys: Keyring, markers: FreezeMarkers, record: Callable[[Decision], None]) -> None:
         self._keys = keys
         self._markers = markers
-        self._settle = settle
+        self._record = record
 
     async def sign(self, entry: KeyEntry, digest: Digest, call: Call, transaction: str) -> str:
         """Return the signature's text over the digest of a transaction that the key may sign.
@@ -84,7 +84,7 @@ class AccountKeys:
         """Record what became of a request: signed, or why not. `asked` is a key that nobody has."""
         rule = getattr(error, "rule", "internal") if error is not None else ""
         verdict = "signed" if error is None else "failed" if rule in _FAILURES else "refused"
-        self._settle(
+        self._record(
             Decision(
                 at=time.time(),
                 node="",

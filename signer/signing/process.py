@@ -72,7 +72,7 @@ class SigningProcess:
         self._service = Service(keys, guard, terms, self._record)
         self._probes = Probes(keys, markers)
         self._supervisor = Supervisor(self._channel.send)
-        accounts = AccountKeys(keys, markers, self._service.settle)
+        accounts = AccountKeys(keys, markers, self._record)
         wallet = Wallet(keys, guard, accounts, policies.load(config), self._supervisor)
         self._server = server.build_gates(App(self._service, wallet), self._listeners())
         self._rehearsals = Rehearsals(config, keys, self._service, self._server.rehearse)
@@ -177,8 +177,6 @@ class SigningProcess:
             "pid": os.getpid(),
             **self._tokens.status(),
             "counters": {
-                "verdicts": self._service.counters.by_verdict,
-                "rules": self._service.counters.by_rule,
                 "late_replies": sum(ring.race.late_replies for ring in self._tokens.keys.rings.values()),
                 "probes": self._probes.by_outcome,
                 "audit_unsent": self._channel.unsent,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from hsm.race import Ending
@@ -68,20 +68,6 @@ class Decision(NamedTuple):
     transaction: str = ""
 
 
-@dataclass(slots=True)
-class Counters:
-    """Totals since this process started."""
-
-    by_verdict: dict[str, int] = field(default_factory=dict)
-    by_rule: dict[str, int] = field(default_factory=dict)
-
-    def count(self, decision: Decision) -> None:
-        """Add one decision."""
-        self.by_verdict[decision.verdict] = self.by_verdict.get(decision.verdict, 0) + 1
-        if decision.rule:
-            self.by_rule[decision.rule] = self.by_rule.get(decision.rule, 0) + 1
-
-
 #: Rules whose refusal means that the signer could not, not that it would not.
 _FAILURES = frozenset({"failed", "unavailable", "unverified", "internal", "crowded"})
 
@@ -93,7 +79,8 @@ class Service:
         keys: the keyring.
         guard: the rules.
         terms: each node's timeout.
-        record: takes the decision on each request, after its answer; must not block.
+        record: takes the decision on each request, after its answer; must not block. Who gets it there counts it too
+            (signer.supervisor.totals).
     """
 
     def __init__(
@@ -102,9 +89,8 @@ class Service:
         self.keys = keys
         self.guard = guard
         self.terms = terms
-        self.counters = Counters()
+        self.record = record
         self.in_flight = 0
-        self._record = record
 
     def sign_digest(self, call: Call, body: bytes, end: Callable[[str | FaultError], None]) -> None:
         """Decide on a request and call `end` once, now or later: with the signature's text or the error to answer.
@@ -120,11 +106,6 @@ class Service:
             request.close(error)
         except Exception:  # noqa: BLE001 - one request's fault must not reach another
             request.fail()
-
-    def settle(self, decision: Decision) -> None:
-        """Count and record a decision."""
-        self.counters.count(decision)
-        self._record(decision)
 
 
 class _Request:
@@ -152,7 +133,8 @@ class _Request:
         service, call = self.service, self.call
         service.guard.check_peer(call)
         self.digest, self.asked = sign_request.parse(body)
-        entry = self.entry = service.guard.check_key(self._find(), self.asked, call)
+        self.entry = self._find()  # before the guard: a refusal names the key in the audit log too
+        entry = service.guard.check_key(self.entry, self.asked, call)
         self.deadline_ns = call.began_ns + service.terms[entry.node].budget_ns
         if not call.rehearsal:
             ring = service.keys.rings[entry.token]
@@ -251,7 +233,7 @@ class _Request:
         else:
             verdict = "failed" if rule in _FAILURES else "refused"
         call, entry, result = self.call, self.entry, self.result
-        self.service.settle(
+        self.service.record(
             Decision(
                 at=time.time(),
                 node=call.listener.node,

@@ -37,6 +37,7 @@ class ControlProcess(Worker):
         on_decision: takes what became of a request to sign with one of its keys.
         pins: where the PINs come from.
         on_token: takes a token's change of state: name, state, reason.
+        on_lane_lost: takes the token of each lane that was lost.
     """
 
     def __init__(
@@ -46,8 +47,11 @@ class ControlProcess(Worker):
         on_decision: Callable[[dict[str, Any]], None],
         pins: Pins,
         on_token: Callable[[str, str, str], None],
+        *,
+        on_lane_lost: Callable[[str], None],
     ) -> None:
-        super().__init__("signer.control.process", config, selection.control_tokens(config), pins, on_token)
+        tokens = selection.control_tokens(config)
+        super().__init__("signer.control.process", config, tokens, pins, on_token, on_lane_lost=on_lane_lost)
         self.ready = False
         self._answer = answer
         self._on_decision = on_decision
@@ -87,6 +91,7 @@ class ControlKeeper:
         on_decision: as ControlProcess.
         pins: as ControlProcess.
         on_token: as ControlProcess.
+        on_lane_lost: as ControlProcess.
     """
 
     def __init__(
@@ -95,13 +100,17 @@ class ControlKeeper:
         on_decision: Callable[[dict[str, Any]], None],
         pins: Pins,
         on_token: Callable[[str, str, str], None],
+        *,
+        on_lane_lost: Callable[[str], None],
     ) -> None:
         self._answer = answer
         self._on_decision = on_decision
         self._pins = pins
         self._on_token = on_token
+        self._on_lane_lost = on_lane_lost
         self._keeper: asyncio.Task[None] | None = None
         self._failures = 0
+        self._restarts = 0
         self.process: ControlProcess | None = None
 
     @property
@@ -112,10 +121,11 @@ class ControlKeeper:
     def state(self) -> dict[str, Any]:
         """Return what `signer status` shows of it."""
         if self._keeper is None:
-            return {"state": "off", "pid": None}
+            return {"state": "off", "pid": None, "restarts": self._restarts}
         return {
             "state": "ready" if self.ready else "starting",
             "pid": self.process.pid if self.process else None,
+            "restarts": self._restarts,
         }
 
     def problems(self) -> list[str]:
@@ -150,13 +160,21 @@ class ControlKeeper:
         while True:
             began = time.monotonic()
             await self._run_once(config, sockets)
+            self._restarts += 1
             self._failures = 1 if time.monotonic() - began > _HEALTHY_S else self._failures + 1
             delay_s = min(_BACKOFF_MAX_S, _FIRST_BACKOFF_S * 2 ** min(self._failures - 1, 10))
             await asyncio.sleep(delay_s)
 
     async def _run_once(self, config: Config, sockets: list[socket.socket]) -> None:
         """Run one control process until it ends; cancelled, let it end in peace."""
-        process = ControlProcess(config, self._answer, self._on_decision, self._pins, self._on_token)
+        process = ControlProcess(
+            config,
+            self._answer,
+            self._on_decision,
+            self._pins,
+            self._on_token,
+            on_lane_lost=self._on_lane_lost,
+        )
         try:
             await process.start(sockets)
             self.process = process

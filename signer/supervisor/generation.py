@@ -30,6 +30,7 @@ class Generation(Worker):
         alarms: takes the alarms that it raises.
         on_audit: takes each decision.
         on_token: takes a token's change of state: name, state, reason.
+        on_lane_lost: takes the token of each lane that was lost.
     """
 
     def __init__(
@@ -42,8 +43,10 @@ class Generation(Worker):
         *,
         on_audit: Callable[[dict[str, Any]], None],
         on_token: Callable[[str, str, str], None],
+        on_lane_lost: Callable[[str], None],
     ) -> None:
-        super().__init__("signer.signing.process", config, selection.block_tokens(config), pins, on_token)
+        tokens = selection.block_tokens(config)
+        super().__init__("signer.signing.process", config, tokens, pins, on_token, on_lane_lost=on_lane_lost)
         self.number = number
         self.listening = asyncio.Event()
         self._source = f"signing-{number}"

@@ -133,11 +133,11 @@ class LaneKeeper:
             for lane in list(self.state.lanes.values()):
                 kill(lane.process)
 
-    def lost(self, lane_id: int, reason: str) -> None:
-        """The signing process gave a lane up: kill it and start another."""
+    def lost(self, lane_id: int, reason: str) -> bool:
+        """The signing process gave a lane up: kill it and start another. Returns whether it was still in use."""
         lane = self.state.lanes.pop(lane_id, None)
         if lane is None:
-            return
+            return False
         kill(lane.process)
         if time.monotonic() - lane.started > _HEALTHY_S:
             self._failures = 0
@@ -146,6 +146,7 @@ class LaneKeeper:
         if not self.state.lanes:
             self._enter("away", reason)
         self._changed.set()
+        return True
 
     def retry(self) -> None:
         """A person says that the PIN may be tried again."""

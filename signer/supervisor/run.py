@@ -42,6 +42,7 @@ from signer.supervisor.generation import Generation
 from signer.supervisor.issued import Issued
 from signer.supervisor.pins import Pins
 from signer.supervisor.status import View
+from signer.supervisor.totals import Totals
 from signer.supervisor.wallet import Wallet
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._started = time.time()
         self.issued = Issued()
+        self._totals = Totals(config)
         self._failure = ""
         self._crashes = 0
         self._restarts = 0
@@ -120,7 +122,11 @@ class Supervisor:
         self._audit = AuditLog(self._audit_path)
         self.alarms = Alarms(config.state_dir / "alarms.json", self._alarm_changed)
         self._control = ControlKeeper(
-            Answers(self).answer, self._control_decision, self.pins, partial(self._token_changed, None)
+            Answers(self).answer,
+            self._control_decision,
+            self.pins,
+            partial(self._token_changed, None),
+            on_lane_lost=self._totals.lane_lost,
         )
 
     # -- life ----------------------------------------------------------------------------------------
@@ -206,6 +212,7 @@ class Supervisor:
             self.alarms,
             on_audit=self._decision,
             on_token=changed,
+            on_lane_lost=self._totals.lane_lost,
         )
         await generation.start(
             [self._bound[listener.address] for listener in selection.signing_listeners(config)]
@@ -300,6 +307,7 @@ class Supervisor:
         if entry["verdict"] == audit.Verdict.SIGNED:
             self.wallet.used()
         self.issued.add(entry)
+        self._totals.decision(entry)
         self._audit.decision(entry)
 
     def _control_decision(self, entry: dict[str, Any]) -> None:
@@ -413,7 +421,8 @@ class Supervisor:
             "frozen": frozen,
             "tokens": status.token_states(self.config, views),
             "keys": keys,
-            "counters": inner["counters"] if inner else {},
+            "counters": self._totals.state() | (inner["counters"] if inner else {}),
+            "latency": self._totals.latency(),
             "audit": self._audit.state(),
             "control": self._control.state(),
         }
@@ -457,11 +466,9 @@ class Supervisor:
         degraded = self._audit.state()["degraded"]
         if degraded:
             found.append(f"the audit log is not written: {degraded}")
-        late = inner["counters"]["verdicts"].get("late", 0) if inner else 0
+        late = self._totals.late
         if late:
-            found.append(
-                f"{late} signatures came too late and were not sent, since the signing process started"
-            )
+            found.append(f"{late} signatures came too late and were not sent, since the signer started")
         found.extend(f"alarm {alarm.name}: {alarm.text}" for alarm in self.alarms.standing())
         if self._restarts:
             found.append(f"the signing process was replaced {self._restarts} times; the log says why")
@@ -666,6 +673,7 @@ class Supervisor:
         for address in set(self._bound) - wanted:
             sockets.release(self._bound.pop(address))
         self.config = config
+        self._totals.configured(config)
         self.pins.keep(config)
         if replacement is not None:
             self._watch(replacement)

@@ -37,6 +37,7 @@ class Worker(ABC):
         tokens: the names of the tokens that it works with.
         pins: where their PINs come from.
         on_token: takes a token's change of state: name, state, reason.
+        on_lane_lost: takes the token of each lane that the process gave up.
 
     Attributes:
         states: of its keys (PUB_ form), as it last said after a check.
@@ -55,6 +56,8 @@ class Worker(ABC):
         tokens: list[str],
         pins: Pins,
         on_token: Callable[[str, str, str], None],
+        *,
+        on_lane_lost: Callable[[str], None],
     ) -> None:
         self.config = config
         self.states: dict[str, str] = {}
@@ -64,6 +67,7 @@ class Worker(ABC):
         self.questions = Questions(self.send)
         self._module = module
         self._on_token = on_token
+        self._on_lane_lost = on_lane_lost
         self._process: Process | None = None
         self._channel: Channel | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -167,7 +171,8 @@ class Worker(ABC):
         if kind == questions.ANSWER:
             self.questions.answered(message)
         elif kind == "lane-lost":
-            self.keepers[message["token"]].lost(message["lane"], message["reason"])
+            if self.keepers[message["token"]].lost(message["lane"], message["reason"]):
+                self._on_lane_lost(message["token"])
         elif kind == "checked":
             self.states.update(message["states"])
             self.reasons.update(message["reasons"])
