@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from signer.config import Config
     from signer.control.auth import TokenStore
-    from signer.control.services import ChainReader, Journal, RotationService, Supervisor
+    from signer.control.services import ChainReader, ChainWatch, Journal, RotationService, Supervisor
 
 log = logging.getLogger("signer.control")
 
@@ -112,6 +112,7 @@ def create_app(
     *,
     rotation_service: RotationService | None = None,
     chains: Mapping[str, ChainReader] | None = None,
+    watches: Mapping[str, ChainWatch] | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> FastAPI:
     """Return the control application.
@@ -124,6 +125,7 @@ def create_app(
         journal: rotations and evidence on disk.
         rotation_service: None where no chain is configured for rotations.
         chains: the API nodes of each chain that has some in the configuration.
+        watches: what is seen on each of them.
         clock: the time of day (UTC).
     """
     app = FastAPI(
@@ -137,7 +139,7 @@ def create_app(
     )
     app.state.gate = Gate(token_store)
     app.state.services = Services(
-        config, token_store, supervisor, rotation_service, journal, chains or {}, clock
+        config, token_store, supervisor, rotation_service, journal, chains or {}, watches or {}, clock
     )
     app.state.streams = events.Streams()
     for each in (router, *(module.router for module in _ROUTED)):

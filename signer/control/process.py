@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from signer import channel as channels
 from signer import inheritance, questions, selection
-from signer.control import server, sites
+from signer.control import follower, server, sites
 from signer.control.app import create_app
 from signer.control.auth import DATABASE, TokenStore, TokenStoreError
 from signer.control.desk import ControlDesk
@@ -64,6 +64,9 @@ class ControlProcess:
         self.keys = ControlKeys(self._tokens.keys, markers, self.supervisor.decision)
         places = sites.build(config, journal, ControlDesk(self.supervisor, self.keys))
         self._rotations = Rotations(places, journal)
+        self._followers = follower.build(
+            {name: (place.producer, place.client) for name, place in places.items()}, self.supervisor
+        )
         app = create_app(
             config,
             people,
@@ -71,6 +74,7 @@ class ControlProcess:
             journal,
             rotation_service=self._rotations if places else None,
             chains={name: place.client for name, place in places.items()},
+            watches=self._followers,
         )
         self._http = server.build(config, app)
 
@@ -81,6 +85,7 @@ class ControlProcess:
         loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C is for the supervisor
         serving = asyncio.create_task(self._http.serve(sockets=self._sockets))
         sweeping = asyncio.create_task(self._tokens.sweep())
+        following = [asyncio.create_task(each.run()) for each in self._followers.values()]
         gone = asyncio.create_task(self._gone.wait())
         self.supervisor.ready()
         self._rotations.start()
@@ -88,7 +93,7 @@ class ControlProcess:
         await self._rotations.stop()
         self._http.should_exit = True
         await serving
-        for task in (sweeping, gone):
+        for task in (sweeping, gone, *following):
             task.cancel()
         self._tokens.close()
         self._channel.close()

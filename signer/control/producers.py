@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from datetime import UTC, datetime
+from http import HTTPStatus
+from itertools import groupby
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
+from signer.chain.watcher import ROUNDS
 from signer.control import chains, problem
 from signer.control.access import Viewer
+from signer.control.problem import ProblemError
 from signer.control.rotation_view import FindingView, RotationView
 from signer.control.services import Given
 from signer.control.view import View
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from signer.antelope.keys import PublicKey
+    from signer.chain.watcher import Slot
     from signer.config import Config
     from signer.rotation.producer_view import ChainView, ProducerView
 
@@ -104,6 +109,70 @@ class ProducerDetail(ProducerSummary):
     """The rotation that ended last."""
 
 
+class SlotView(View):
+    """A slot of the producer."""
+
+    slot_time: datetime
+    """Its beginning (UTC); slots are 0.5 s long."""
+    state: Literal["signed", "other", "unknown", "missed"]
+    """`signed`: a block with a signature that this signer gave. `other`: a block with a signature that it did not give:
+    of another signer of this producer, or of somebody who has the key. `unknown`: a block, and for a few seconds nobody
+    knows whose. `missed`: no block."""
+    block_num: int | None
+    """The block; null: there is none."""
+    node: str | None
+    """The node that asked for the signature; null unless `signed`."""
+    key: str | None
+    """The key that signed; null unless `signed`."""
+    irreversible: bool
+    """Whether this cannot change any more."""
+
+
+class RoundView(View):
+    """A round of the producer: up to twelve slots in a row."""
+
+    slots: list[SlotView]
+    """Its slots that are over, the oldest first."""
+
+
+class SlotTotals(View):
+    """Slots since the control process started, each counted once it is irreversible."""
+
+    signed: int
+    """With a signature of this signer."""
+    other: int
+    """With another signature."""
+    missed: int
+    """Without a block."""
+
+
+class SlotList(View):
+    """What became of the producer's last slots."""
+
+    chain: str
+    """The chain's name in the configuration."""
+    producer: str
+    """The account."""
+    seen_at: datetime | None
+    """When this was seen (UTC); null: nothing was seen yet."""
+    head_number: int | None
+    """The head block then."""
+    head_time: datetime | None
+    """Its timestamp (UTC)."""
+    irreversible_number: int | None
+    """The last irreversible block then."""
+    savanna: bool | None
+    """Whether the chain is on Savanna."""
+    producers: int | None
+    """How many are in the active schedule."""
+    missed_in_row: int
+    """The newest slots without a block, one after the other."""
+    totals: SlotTotals
+    """Counters."""
+    rounds: list[RoundView]
+    """The newest first."""
+
+
 class ProducerList(View):
     """The producers of this signer."""
 
@@ -134,6 +203,50 @@ async def show(chain: str, _: Viewer, services: Given) -> ProducerDetail:
     view = await rotations.producer(chain)
     expected_s = None if view.rotation is None else rotations.expected_s(chain)
     return ProducerDetail.model_validate(_summary(config, chain) | _detail(config, view, expected_s))
+
+
+@router.get("/{chain}/slots")
+async def list_slots(
+    chain: str,
+    _: Viewer,
+    services: Given,
+    rounds: Annotated[int, Query(ge=1, le=ROUNDS - 1, description="At most so many.")] = ROUNDS - 1,
+) -> SlotList:
+    """Return what became of the slots of a chain's producer in its last rounds. Nobody is asked for it."""
+    chains.choose(services.config, chain)
+    watch = services.watches.get(chain)
+    if watch is None:
+        chains.require(services.config, chain)
+        raise ProblemError(HTTPStatus.CONFLICT, "not-configured", f"Nobody watches chain {chain}.")
+    seen = watch.sighting()
+    totals = watch.totals()
+    return SlotList(
+        chain=chain,
+        producer=str(services.config.chains[chain].producer),
+        seen_at=None if seen is None else datetime.fromtimestamp(seen.at, UTC),
+        head_number=None if seen is None else seen.head_number,
+        head_time=None if seen is None else datetime.fromtimestamp(seen.head_at, UTC),
+        irreversible_number=None if seen is None else seen.irreversible_number,
+        savanna=None if seen is None else seen.savanna,
+        producers=None if seen is None else seen.producers,
+        missed_in_row=0 if seen is None else seen.missed_in_row,
+        totals=SlotTotals(signed=totals.signed, other=totals.other, missed=totals.missed),
+        rounds=[
+            RoundView(slots=[_slot(each) for each in reversed(list(group))])
+            for _, group in groupby(watch.slots(rounds), key=lambda each: each.round)
+        ],
+    )
+
+
+def _slot(slot: Slot) -> SlotView:
+    return SlotView(
+        slot_time=slot.time,
+        state=slot.state.value,
+        block_num=None if slot.block is None else slot.block.number,
+        node=None if slot.origin is None else slot.origin.node or None,
+        key=None if slot.origin is None else str(slot.origin.key),
+        irreversible=slot.irreversible,
+    )
 
 
 def _summary(config: Config, name: str) -> dict[str, object]:

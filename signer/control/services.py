@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from signer.antelope.keys import PublicKey
     from signer.antelope.name import Name
+    from signer.chain.sighting import Sighting
     from signer.chain.values import Account, Authorized, Info, ProducerRow, Schedules
+    from signer.chain.watcher import Slot, Totals
     from signer.config import Config
     from signer.control.auth import TokenStore
     from signer.rotation.dry_run import DryRun
@@ -109,6 +111,19 @@ class ChainReader(Protocol):
         """Return the authorities that keys take part in, None where no API node can tell."""
 
 
+class ChainWatch(Protocol):
+    """What is seen of our producer on one chain, slot by slot: signer.control.follower. It asks nobody."""
+
+    def sighting(self) -> Sighting | None:
+        """Return what was seen last; None before anything was."""
+
+    def slots(self, rounds: int) -> Sequence[Slot]:
+        """Return the slots of the last rounds of ours, the newest first."""
+
+    def totals(self) -> Totals:
+        """Return our slots since this process started, each counted once it is irreversible."""
+
+
 class Signature(Protocol):
     """A signature that this signer gave."""
 
@@ -153,6 +168,7 @@ class Services:
         rotations: None where no chain is configured for rotations.
         journal: what is on disk.
         chains: the API nodes of each chain that has some in the configuration.
+        watches: what is seen on each chain that has a producer and an API node in the configuration.
         clock: the time of day (UTC).
         asking: held while a rotation is asked for, so that the same request sent twice at once makes one.
     """
@@ -163,6 +179,7 @@ class Services:
     rotations: RotationService | None
     journal: Journal
     chains: Mapping[str, ChainReader]
+    watches: Mapping[str, ChainWatch]
     clock: Callable[[], datetime]
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 

@@ -16,6 +16,7 @@ from signer.questions import Questions
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from signer.chain.sighting import Sighting
     from signer.channel import Message
     from signer.signing.service import Decision
 
@@ -125,6 +126,10 @@ class Supervisor:
     async def alarm(self, name: str, subject: str, text: str, *, on: bool) -> None:
         """Raise an alarm of signer.alarm.MEANINGS about `subject`, or say that its condition has ended."""
         await self._ask(alarm.message(name, subject, text, on=on), _ACT_S)
+
+    async def sighted(self, sighting: Sighting) -> None:
+        """Tell what was seen of our producer on a chain."""
+        await self._ask({"type": "chain-view", "view": sighting.to_fields()}, _ACT_S)
 
     async def _ask(self, question: Message, timeout_s: float) -> Message:
         answer = await self._questions.ask(question, timeout_s)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from signer.chain.slots import ROUND
 from signer.chain.values import Consensus
-from signer.rotation.slots import ROUND
 
 if TYPE_CHECKING:
     from signer.chain.values import Info, Schedule

@@ -10,9 +10,9 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from signer.chain import slots
 from signer.chain.values import Consensus
 from signer.errors import ChainAnswerError, ChainError
-from signer.rotation import slots
 from signer.rotation.machine import SILENT_NODE_S, SILENT_SLOTS, Facts
 from signer.rotation.rotation import State, VerifiedBlock
 

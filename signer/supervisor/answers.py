@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from signer.antelope.keys import PublicKey
+from signer.chain.sighting import Sighting
 from signer.errors import FormatError, SignerError
 from signer.signing import audit
 
@@ -37,6 +38,7 @@ class Answers:
             "freeze": self._freeze,
             "unfreeze": self._unfreeze,
             "alarm": self._alarm,
+            "chain-view": self._chain_view,
         }
 
     async def answer(self, question: Message) -> Message:
@@ -92,6 +94,10 @@ class Answers:
             alarms.raised("control", question["name"], question["subject"], question["text"])
         else:
             alarms.cleared(question["name"], question["subject"])
+        return {}
+
+    async def _chain_view(self, question: Message) -> Message:
+        self._supervisor.sighted(Sighting.from_fields(question["view"]))
         return {}
 
 

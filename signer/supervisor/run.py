@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from signer.alarm import Alarm
+    from signer.chain.sighting import Sighting
     from signer.channel import Message
     from signer.config import Config, Key
     from signer.supervisor.lanes import LaneKeeper
@@ -94,6 +95,7 @@ class Supervisor:
         pins: where PINs come from.
         wallet: what cleos may do with tokens.
         issued: the signatures of this signer.
+        sightings: what was last seen of our producer, by chain. It may be old: `at` says so.
         alarms: what a person has to look at.
     """
 
@@ -114,6 +116,7 @@ class Supervisor:
         self._started = time.time()
         self.issued = Issued()
         self._totals = Totals(config)
+        self.sightings: dict[str, Sighting] = {}
         self._failure = ""
         self._crashes = 0
         self._restarts = 0
@@ -357,6 +360,13 @@ class Supervisor:
             if typed is not None:
                 typed.wipe()  # a token may have got another PIN since
 
+    # -- chains --------------------------------------------------------------------------------------
+
+    def sighted(self, sighting: Sighting) -> None:
+        """Take what the control process saw of a chain; of one that is not configured it is dropped."""
+        if sighting.chain in self.config.chains:
+            self.sightings[sighting.chain] = sighting
+
     # -- tokens --------------------------------------------------------------------------------------
 
     def keeper(self, token: str) -> LaneKeeper | None:
@@ -425,6 +435,9 @@ class Supervisor:
             "latency": self._totals.latency(),
             "audit": self._audit.state(),
             "control": self._control.state(),
+            "chains": {
+                name: each.to_fields() for name, each in self.sightings.items() if name in self.config.chains
+            },
         }
 
     async def _views(self) -> dict[str, View]:

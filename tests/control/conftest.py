@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from rig.control_site import Clock, Site
-from rig.fake_rotations import KEY_A, KEY_B, FakeChain, FakeRotations, FakeSupervisor
+from rig.fake_rotations import KEY_A, KEY_B, FakeChain, FakeRotations, FakeSupervisor, FakeWatch
 
 from signer.config import Chain, Config, Key, Listener, Node, TcpAddress
 from signer.control.app import create_app
@@ -46,7 +46,7 @@ def site(tokens: TokenStore, tmp_path: Path) -> Iterator[Site]:
     clock = Clock()
     answer: dict[str, Any] = {"state": "serving", "ready": True}
     supervisor, rotations = FakeSupervisor(answer), FakeRotations(clock)
-    chain = FakeChain()
+    chain, watch = FakeChain(), FakeWatch()
     journal = Journal(tmp_path / "state" / "control.sqlite")
     app = create_app(
         config,
@@ -55,8 +55,9 @@ def site(tokens: TokenStore, tmp_path: Path) -> Iterator[Site]:
         journal,
         rotation_service=rotations,
         chains={"eos": chain},
+        watches={"eos": watch},
         clock=lambda: clock.now,
     )
     app.state.gate = Gate(tokens, lambda: clock.now, lambda: clock.monotonic_s)
-    yield Site(app, tokens, clock, answer, supervisor, rotations, journal, chain)
+    yield Site(app, tokens, clock, answer, supervisor, rotations, journal, chain, watch)
     journal.close()

@@ -30,6 +30,7 @@ NEEDS = {
     ("POST", "/v1/rotations/{rotation_id}/approve"): "approve",
     ("GET", "/v1/producers"): "view",
     ("GET", "/v1/producers/{chain}"): "view",
+    ("GET", "/v1/producers/{chain}/slots"): "view",
     ("GET", "/v1/permissions/{chain}"): "view",
     ("GET", "/v1/rings"): "view",
     ("POST", "/v1/keys/{key}/destroy"): "admin",

@@ -63,3 +63,30 @@ def test_a_chain_without_a_producer(site: Site) -> None:
     """409 with what is missing; an unknown chain is 404."""
     is_problem(site.ask("/v1/producers/bare", token=site.person("alice")), 409, "not-configured")
     is_problem(site.ask("/v1/producers/nobody", token=site.person("alice")), 404, "unknown-chain")
+
+
+def test_slots_newest_round_first(site: Site) -> None:
+    """Rounds from the newest, slots in each from the oldest; who signed stands only where it was us."""
+    token = site.person("alice")
+    none = site.ask("/v1/producers/eos/slots", token=token).json()
+    assert (none["head_number"], none["rounds"], none["missed_in_row"]) == (None, [], 0)
+
+    site.watch.show()
+    shown = site.ask("/v1/producers/eos/slots", token=token).json()
+    assert [[slot["state"] for slot in each["slots"]] for each in shown["rounds"]] == [
+        ["unknown"],
+        ["signed", "other", "missed"],
+    ]
+    first, second, third = shown["rounds"][1]["slots"]
+    assert (first["node"], first["key"], first["block_num"]) == ("a", str(KEY_A), 100)
+    assert (second["node"], second["key"], second["block_num"]) == (None, None, 101)
+    assert (third["node"], third["key"], third["block_num"]) == (None, None, None)
+    assert (shown["producers"], shown["missed_in_row"], shown["totals"]["missed"]) == (21, 1, 3)
+    assert len(site.ask("/v1/producers/eos/slots?rounds=1", token=token).json()["rounds"]) == 1
+    is_problem(site.ask("/v1/producers/eos/slots?rounds=13", token=token), 422, "invalid")
+
+
+def test_slots_of_a_chain_that_nobody_watches(site: Site) -> None:
+    """As for the producer itself."""
+    is_problem(site.ask("/v1/producers/bare/slots", token=site.person("alice")), 409, "not-configured")
+    is_problem(site.ask("/v1/producers/nobody/slots", token=site.person("alice")), 404, "unknown-chain")

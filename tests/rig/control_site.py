@@ -12,7 +12,7 @@ import httpx
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from rig.fake_rotations import FakeChain, FakeRotations, FakeSupervisor
+    from rig.fake_rotations import FakeChain, FakeRotations, FakeSupervisor, FakeWatch
     from signer.control.auth import TokenStore
     from signer.rotation.journal import Journal
 
@@ -42,6 +42,7 @@ class Site:
     rotations: FakeRotations
     journal: Journal
     chain: FakeChain
+    watch: FakeWatch
     known: dict[str, str] = field(default_factory=dict)
 
     def ask(

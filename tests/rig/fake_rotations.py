@@ -11,7 +11,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from signer.antelope.keys import PublicKey
-from signer.chain.values import Account, Consensus, Head, Info, Resource, Schedule, Schedules
+from signer.antelope.name import Name
+from signer.chain import slots
+from signer.chain.sighting import Sighting
+from signer.chain.values import Account, Block, Consensus, Head, Info, Resource, Schedule, Schedules
+from signer.chain.watcher import Origin, Slot, SlotState, Totals
 from signer.errors import ChainUnreachableError, RotationError
 from signer.rotation import machine
 from signer.rotation.dry_run import DryRun
@@ -23,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from rig.control_site import Clock
-    from signer.antelope.name import Name
     from signer.chain.values import Authorized, Permission, ProducerRow
     from signer.control.supervisor import Issued
     from signer.rotation.finding import Finding
@@ -244,3 +247,46 @@ class FakeChain:
         """Return what a node without account queries says."""
         self._ask()
         return None
+
+
+@dataclass
+class FakeWatch:
+    """What is seen on a chain: nothing, until a test lets it."""
+
+    seen: Sighting | None = None
+    shown: list[Slot] = field(default_factory=list)
+    counted: Totals = field(default_factory=Totals)
+
+    def show(self) -> None:
+        """See two rounds: one with a block of ours, one of somebody else's and none; and one that began."""
+        row = (str(KEY_A),)
+        self.seen = Sighting("eos", "bp1", 1e9, 102, 1e9, 100, False, 21, row, None, None, row, 1, 1e9)
+        self.counted = Totals(signed=1, other=2, missed=3)
+        state = SlotState
+        self.shown = [
+            self._slot(252, state.UNKNOWN, 102, None),
+            self._slot(2, state.MISSED, None, None),
+            self._slot(1, state.OTHER, 101, None),
+            self._slot(0, state.SIGNED, 100, Origin(KEY_A, "a")),
+        ]
+
+    @staticmethod
+    def _slot(number: int, state: SlotState, block: int | None, origin: Origin | None) -> Slot:
+        time = slots.moment(number)
+        found = None
+        if block is not None:
+            found = Block(block, f"{block:064x}", time, Name("bp1"), f"SIG_R1_{block}", 1, "0" * 64)
+        return Slot(number, time, state, found, origin, irreversible=block == 100)
+
+    def sighting(self) -> Sighting | None:
+        """Return it."""
+        return self.seen
+
+    def slots(self, rounds: int) -> list[Slot]:
+        """Return them."""
+        newest = sorted({each.round for each in self.shown})[-rounds:]
+        return [each for each in self.shown if each.round in newest]
+
+    def totals(self) -> Totals:
+        """Return them."""
+        return self.counted

@@ -121,6 +121,7 @@ class Site:
     Attributes:
         folder: short, because a unix socket's path is.
         settings: further lines of the file, before its tables.
+        chain: the lines of the table of the one chain.
     """
 
     folder: Path
@@ -130,6 +131,8 @@ class Site:
     timeout_ms: int = _TIMEOUT_MS
     listeners: list[str] = field(default_factory=list)
     tables: list[str] = field(default_factory=list)
+    settings: list[str] = field(default_factory=list)
+    chain: list[str] = field(default_factory=lambda: [f'id = "{"ab" * 32}"'])
     only: str | None = "signing"
     program: Program | None = None
 
@@ -182,7 +185,7 @@ class Site:
 
     def text(self) -> str:
         """The configuration as TOML. A JSON text is a TOML text."""
-        lines = ['state_dir = "state"', "[chains.local]", f'id = "{"ab" * 32}"']
+        lines = ['state_dir = "state"', *self.settings, "[chains.local]", *self.chain]
         for name, token in self.tokens.items():
             environment = ", ".join(
                 f"{key} = {json.dumps(value)}" for key, value in token.environment.items()

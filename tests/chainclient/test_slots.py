@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from signer.antelope.name import Name
+from signer.chain import slots
 from signer.chain.values import SAVANNA_SCHEDULE_VERSION, Block
-from signer.rotation import slots
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 HALF = timedelta(milliseconds=500)

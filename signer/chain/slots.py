@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from signer.chain.values import Block
 
 #: config::block_interval_ms and config::block_timestamp_epoch (libraries/chain/include/eosio/chain/config.hpp).
-_INTERVAL: Final = timedelta(milliseconds=500)
+INTERVAL: Final = timedelta(milliseconds=500)
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 #: config::producer_repetitions: blocks of one producer in a row.
 ROUND: Final = 12
@@ -24,7 +24,12 @@ ROUND: Final = 12
 
 def slot(time: datetime) -> int:
     """Return the number of the slot that `time` (UTC) lies in."""
-    return (time - _EPOCH) // _INTERVAL
+    return (time - _EPOCH) // INTERVAL
+
+
+def moment(number: int) -> datetime:
+    """Return when the slot `number` begins (UTC)."""
+    return _EPOCH + number * INTERVAL
 
 
 def owner(number: int, order: Sequence[str]) -> str:

@@ -1,0 +1,75 @@
+"""What the control process sees of a real chain: each slot of ours, whose signature it has, and what is missing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rig.site import Ring, Site
+from rig.watched_site import WatchedSite
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from rig.tools import Tools
+
+pytestmark = pytest.mark.chain
+
+
+@pytest.fixture(scope="module")
+def ring(tmp_path_factory: pytest.TempPathFactory) -> Ring:
+    """The tokens."""
+    return Ring.make(tmp_path_factory.mktemp("ring"))
+
+
+@pytest.fixture
+def watched(tools: Tools, folder: Path, ring: Ring) -> Iterator[WatchedSite]:
+    """A signer that follows a chain of its own."""
+    watched = WatchedSite(tools, folder, ring)
+    try:
+        watched.start()
+        yield watched
+    finally:
+        watched.stop()
+
+
+def _states(watched: WatchedSite) -> list[str]:
+    return [slot["state"] for slot in watched.slots()]
+
+
+def test_each_slot_is_seen(watched: WatchedSite, ring: Ring) -> None:
+    """Signed by us for the node that asked; missed while it does not produce; another's with a copy of the key."""
+    node = watched.node
+    node.wait_for_blocks(5)
+
+    def signed() -> list[dict[str, Any]]:
+        return [slot for slot in watched.slots() if slot["state"] == "signed"]
+
+    seen = watched.wait(lambda: len(signed()) >= 5 and signed(), "five signed slots")
+    block = node.block(seen[0]["block_num"])
+    assert (seen[0]["node"], seen[0]["key"]) == ("primary", watched.key)
+    assert seen[0]["slot_time"].startswith(block.timestamp.isoformat()[:19])
+    last = node.pause()
+    watched.wait(lambda: _states(watched)[-5:] == ["missed"] * 5, "five missed slots")
+    status = watched.site.status()["chains"]["local"]
+    assert (status["producers"], status["active"], status["savanna"]) == (1, [watched.key], False)
+    watched.wait(
+        lambda: watched.site.status()["chains"]["local"]["missed_in_row"] >= 5, "the supervisor knows"
+    )
+
+    thief = Site.copy_of(ring)
+    try:
+        thief.start()
+        node.stop()
+        watched.node = watched.start_node(thief)
+        watched.node.wait_for_blocks(3)
+        watched.wait(lambda: _states(watched).count("other") >= 3, "slots with a signature that is not ours")
+    finally:
+        thief.clean()
+
+    shown = {slot["block_num"]: slot["state"] for slot in watched.slots()}
+    assert shown[last] == "signed"
+    assert "unknown" not in shown.values() or max(shown.values())  # the newest may be in question for 3 s
+    totals = watched.get("/v1/producers/local/slots")["totals"]
+    assert totals["signed"] >= 4
