@@ -454,6 +454,13 @@ class Lanes(Model):
     """The longest wait before a lane is started again, in ms: 100 to 60000."""
 
 
+class Realtime(Model):
+    """The scheduler's class of the signing process and its lanes."""
+
+    enabled: bool = True
+    """Whether they go before everything else on the machine, where the system allows it: true or false."""
+
+
 class Warmth(Model):
     """Probe signatures that keep a software token fast."""
 
@@ -526,6 +533,8 @@ class Config(Model):
     """The table [guards]."""
     lanes: Lanes = Lanes()
     """The table [lanes]."""
+    realtime: Realtime = Realtime()
+    """The table [realtime]."""
     warmth: Warmth = Warmth()
     """The table [warmth]."""
     limits: Limits = Limits()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 
+from hsm import realtime
 from hsm.hardening import lock_memory
 from signer import channel as channels
 from signer import inheritance, questions, selection
@@ -63,6 +64,7 @@ class SigningProcess:
         self._tasks: set[asyncio.Task[None]] = set()
         self._decisions: list[Decision] = []
         self._refusals = Refusals()
+        self._not_realtime = "switched off in the configuration"
         self._tokens = Tokens(config, selection.block_tokens(config), self._channel.send)
         keys = self._tokens.keys
         markers = FreezeMarkers(config.freeze_dir)
@@ -94,6 +96,10 @@ class SigningProcess:
         gc.collect()
         gc.freeze()  # what lives as long as the process is never walked again in the middle of a request
         gc.set_threshold(50_000, 20, 50)
+        if self._config.realtime.enabled:
+            self._not_realtime = realtime.enter(realtime.SIGNING)
+            if self._not_realtime:
+                log.warning("not a real-time process", extra={"reason": self._not_realtime})
         background = [asyncio.create_task(self._tokens.sweep())]
         if self._config.warmth.enabled:
             background.append(asyncio.create_task(self._rehearsals.run()))
@@ -175,6 +181,7 @@ class SigningProcess:
         """What `signer status` shows of this process."""
         return {
             "pid": os.getpid(),
+            "realtime": {"on": not self._not_realtime, "reason": self._not_realtime},
             **self._tokens.status(),
             "counters": {
                 "late_replies": sum(ring.race.late_replies for ring in self._tokens.keys.rings.values()),

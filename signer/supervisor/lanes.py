@@ -84,6 +84,7 @@ class LaneKeeper:
         pin_source: where the PIN comes from.
         marker: refused PINs.
         backoff_max_s: longest wait between two tries, in s.
+        realtime: whether lanes go before everything else on the machine, where the system allows.
         next_id: gives each lane a number of its own.
         hand_over: takes an open lane, the descriptor of its socket and what it found wrong with each key.
         on_state: called when the token's state or its reason changed.
@@ -98,6 +99,7 @@ class LaneKeeper:
         marker: RefusedMarker,
         *,
         backoff_max_s: float,
+        realtime: bool,
         next_id: Callable[[], int],
         hand_over: Callable[[str, OpenLane, int, dict[str, list[str]]], None],
         on_state: Callable[[str, str, str], None],
@@ -108,6 +110,7 @@ class LaneKeeper:
         self._source = pin_source
         self._marker = marker
         self._backoff_max_s = backoff_max_s
+        self._realtime = realtime
         self._next_id = next_id
         self._hand_over = hand_over
         self._on_state = on_state
@@ -314,6 +317,7 @@ class LaneKeeper:
         request = {
             "uri": str(self._token.uri),
             "pin": pin,
+            "realtime": self._realtime,
             "keys": [
                 {
                     "label": key.label,

@@ -434,6 +434,7 @@ class Supervisor:
             "counters": self._totals.state() | (inner["counters"] if inner else {}),
             "latency": self._totals.latency(),
             "audit": self._audit.state(),
+            "realtime": inner["realtime"] if inner else None,
             "control": self._control.state(),
             "chains": {
                 name: each.to_fields() for name, each in self.sightings.items() if name in self.config.chains

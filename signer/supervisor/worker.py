@@ -81,6 +81,7 @@ class Worker(ABC):
                 pins.source(config, name),
                 marker,
                 backoff_max_s=config.lanes.restart_backoff_max_ms / 1000,
+                realtime=config.realtime.enabled and config.tokens[name].purpose == "block",
                 next_id=lambda: next(_LANE_IDS),
                 hand_over=self._hand_over,
                 on_state=self._token_changed,

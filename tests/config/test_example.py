@@ -27,6 +27,7 @@ MODELS = [
     config.Rotation,
     config.Guards,
     config.Lanes,
+    config.Realtime,
     config.Warmth,
     config.Limits,
     config.Config,
@@ -70,10 +71,10 @@ def test_every_setting_is_documented(model: type[BaseModel]) -> None:
 
 
 @pytest.mark.parametrize(
-    "model", [config.Rotation, config.Guards, config.Lanes, config.Warmth, config.Limits]
+    "model", [config.Rotation, config.Guards, config.Lanes, config.Realtime, config.Warmth, config.Limits]
 )
 def test_the_example_shows_the_defaults(model: type[BaseModel]) -> None:
-    """The last five tables of the example are the defaults."""
+    """The last six tables of the example are the defaults."""
     loaded = config_file.load(EXAMPLE)
 
     assert getattr(loaded, model.__name__.lower()) == model()

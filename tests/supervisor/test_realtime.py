@@ -1,0 +1,80 @@
+"""Who signs goes before everything else on the machine; who does not, does not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from rig.trial import REPOSITORY
+
+from hsm import realtime
+
+if TYPE_CHECKING:
+    from rig.site import Site
+
+#: A root without the right to be a real-time process, as in many containers.
+_UNPRIVILEGED = ("prlimit", "--rtprio=0", "setpriv", "--bounding-set=-sys_nice")
+
+
+def policy(pid: int) -> tuple[int, int]:
+    """Return the scheduling class and the priority of a process."""
+    return os.sched_getscheduler(pid) & ~os.SCHED_RESET_ON_FORK, os.sched_getparam(pid).sched_priority
+
+
+def lanes(status: dict[str, object], token: str) -> list[int]:
+    """Return the process ids of a token's lanes."""
+    tokens = status["tokens"]
+    assert isinstance(tokens, dict)
+    return [lane["pid"] for lane in tokens[token]["lanes"]]
+
+
+def test_signing_and_its_lanes_are_real_time_processes_and_nothing_else_is(whole: Site) -> None:
+    whole.start()
+    status = whole.wait(
+        lambda status: lanes(status, "control") and lanes(status, "primary"), "lanes are open"
+    )
+
+    assert status["realtime"] == {"on": True, "reason": ""}
+    assert policy(status["signing_pid"]) == (os.SCHED_FIFO, realtime.SIGNING)
+    assert {policy(pid) for pid in lanes(status, "primary")} == {(os.SCHED_FIFO, realtime.LANE)}
+    others = [status["pid"], status["control"]["pid"], *lanes(status, "control")]
+    assert {policy(pid) for pid in others} == {(os.SCHED_OTHER, 0)}
+
+
+def test_it_can_be_switched_off(site: Site) -> None:
+    site.tables = ["[realtime]", "enabled = false"]
+    site.start()
+    status = site.status()
+
+    assert status["realtime"] == {"on": False, "reason": "switched off in the configuration"}
+    assert {policy(pid) for pid in (status["signing_pid"], *lanes(status, "primary"))} == {
+        (os.SCHED_OTHER, 0)
+    }
+    site.sign("r1-1")
+
+
+def _run(program: str, *before: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*before, sys.executable, "-c", f"from hsm import realtime\n{program}"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_where_the_system_refuses_the_reason_says_what_to_change() -> None:
+    done = _run("print(realtime.enter(realtime.SIGNING))", *_UNPRIVILEGED)
+
+    assert done.returncode == 0, done.stderr
+    assert "Operation not permitted; let the service have RLIMIT_RTPRIO 2" in done.stdout
+
+
+def test_a_lane_that_computes_without_end_is_ended_by_the_kernel() -> None:
+    done = _run("realtime.bound(); realtime.enter(realtime.LANE)\nwhile True: pass")
+
+    assert done.returncode in (-signal.SIGKILL, -signal.SIGXCPU)
