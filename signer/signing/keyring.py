@@ -71,6 +71,7 @@ class TokenRing:
         pace: when its keys are asked for.
         rehearsed: when it last was kept warm, in s of the monotonic clock.
         canonical: whether the last request was for a K1 key.
+        probed_at: when a probe of one of its keys last verified, in s since 1970.
     """
 
     name: str
@@ -81,6 +82,13 @@ class TokenRing:
     pace: Pace = field(default_factory=Pace)
     rehearsed: float = 0.0
     canonical: bool = False
+    probed_at: float | None = None
+
+    @property
+    def proved_at(self) -> float | None:
+        """When it last made a signature that verified, in s since 1970: for a caller, a rehearsal or a probe."""
+        known = [self.probed_at, *(entry.last_signature_at for entry in self.keys)]
+        return max((at for at in known if at is not None), default=None)
 
 
 class Keyring:
@@ -189,6 +197,7 @@ class Keyring:
             entry.verifier.seal(digest, raw[-1])
         except SigningError as error:
             return f"its probe signature does not verify: {error}"
+        self.rings[entry.token].probed_at = time.time()
         return ""
 
     async def _probe_once(self, entry: KeyEntry, digest: bytes, *, canonical: bool) -> Result:

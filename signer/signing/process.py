@@ -28,6 +28,7 @@ from signer.signing.connection import Listener
 from signer.signing.freeze import FreezeMarkers
 from signer.signing.guard import Guard
 from signer.signing.probes import Probes
+from signer.signing.proofs import Proofs
 from signer.signing.refusals import Refusals
 from signer.signing.rehearsal import Rehearsals
 from signer.signing.service import NodeTerms, Service
@@ -77,6 +78,7 @@ class SigningProcess:
         accounts = AccountKeys(keys, markers, self._record)
         wallet = Wallet(keys, guard, accounts, policies.load(config), self._supervisor)
         self._server = server.build_gates(App(self._service, wallet), self._listeners())
+        self._proofs = Proofs(keys, self._service)
         self._rehearsals = Rehearsals(config, keys, self._service, self._server.rehearse)
 
     # -- parts ---------------------------------------------------------------------------------------
@@ -100,7 +102,7 @@ class SigningProcess:
             self._not_realtime = realtime.enter(realtime.SIGNING)
             if self._not_realtime:
                 log.warning("not a real-time process", extra={"reason": self._not_realtime})
-        background = [asyncio.create_task(self._tokens.sweep())]
+        background = [asyncio.create_task(self._tokens.sweep()), asyncio.create_task(self._proofs.run())]
         if self._config.warmth.enabled:
             background.append(asyncio.create_task(self._rehearsals.run()))
         waiter = asyncio.create_task(self._listen.wait())

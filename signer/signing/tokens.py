@@ -76,6 +76,7 @@ class Tokens:
                 name: [{"id": lane.id, "pid": lane.pid, "state": lane.state} for lane in ring.race.lanes]
                 for name, ring in self.keys.rings.items()
             },
+            "proved": {name: ring.proved_at for name, ring in self.keys.rings.items()},
             "keys": [
                 {
                     "public_key": entry.name,

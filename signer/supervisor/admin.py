@@ -1,7 +1,8 @@
-"""The admin socket: status, freeze, reload, stop. HTTP and JSON on a unix socket, for root and the service's own uid.
+"""The admin socket: status, health, metrics, freeze, reload, stop. For root and the service's own uid.
 
 It lives in the supervisor, so that a freeze needs neither the signing process nor the control process, chain or disk
-database. Every answer is JSON; an error is `{"error": {"code", "message", "remedy"}}`.
+database. HTTP on a unix socket; every answer but the metrics is JSON, an error is `{"error": {"code", "message",
+"remedy"}}`.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from signer import health
 from signer.errors import AdminError, ConfigError
+from signer.metrics.metric import CONTENT_TYPE
+from signer.metrics.page import render
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -67,6 +71,10 @@ class AdminApp:
         self._app = Starlette(
             routes=[
                 Route("/v1/status", self._status, methods=["GET"]),
+                Route("/v1/health", self._health, methods=["GET"]),
+                Route("/v1/health/live", _live, methods=["GET"]),
+                Route("/v1/health/ready", self._health, methods=["GET"]),
+                Route("/metrics", self._metrics, methods=["GET"]),
                 Route("/v1/freeze", self._freeze, methods=["POST"]),
                 Route("/v1/unfreeze", self._unfreeze, methods=["POST"]),
                 Route("/v1/reload", self._reload, methods=["POST"]),
@@ -96,6 +104,14 @@ class AdminApp:
 
     async def _status(self, _request: Request) -> JSONResponse:
         return JSONResponse(await self._supervisor.status())
+
+    async def _health(self, _request: Request) -> JSONResponse:
+        """200 or 503, with the same content: some monitors look at the one, some at the other."""
+        status = await self._supervisor.status()
+        return JSONResponse(health.report(status), 200 if status["ready"] else 503)
+
+    async def _metrics(self, _request: Request) -> Response:
+        return Response(render(await self._supervisor.status()), headers={"content-type": CONTENT_TYPE})
 
     async def _freeze(self, request: Request) -> JSONResponse:
         scope, name, body = await self._scope(request)
@@ -139,6 +155,10 @@ class AdminApp:
         token = _text(await _body(request), "token")
         self._supervisor.token_retry(token, _who(request))
         return JSONResponse({"retried": token})
+
+
+async def _live(_request: Request) -> JSONResponse:
+    return JSONResponse({"status": "ok"})
 
 
 async def _bad_request(_request: Request, error: Exception) -> JSONResponse:

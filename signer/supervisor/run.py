@@ -32,7 +32,7 @@ from signer.policy import policies
 from signer.signing import audit, server
 from signer.signing.connection import Listener
 from signer.signing.freeze import FreezeMarkers
-from signer.supervisor import sockets, status
+from signer.supervisor import readiness, sockets, status
 from signer.supervisor.admin import AdminApp
 from signer.supervisor.alarms import Alarms
 from signer.supervisor.answers import Answers
@@ -77,6 +77,8 @@ _HUNG_S = 1.0
 _CRASH_BACKOFF_MAX_S = 2.0
 #: A probe is given this long, in s: as long as the key's own check at the start (signer.signing.keyring), and a bit.
 _PROBE_S = 6.0
+#: The processes, and the purpose of their tokens.
+_PURPOSES = (("signing", "block"), ("control", "control"))
 
 
 class Reloaded(NamedTuple):
@@ -407,17 +409,15 @@ class Supervisor:
             key["last_signature_at"] = last.at if last else None
         listening = generation is not None and generation.listening.is_set()
         serving = self._control.ready if self._only == "control" else listening
-        usable = {
-            key["node"]
-            for key in keys
-            if key["role"] == "block"
-            and key["state"] == "active"
-            and self.config.tokens[key["token"]].purpose == "block"
-        }
-        ready = listening and inner is not None and set(self.config.nodes) <= usable
+        tokens = status.token_states(self.config, views)
+        silence = (
+            views["block"].silence if inner is None else "" if listening else "the signing process starts"
+        )
+        obstacles = readiness.obstacles(self.config, keys, tokens, silence, time.time())
         return {
             "state": "stopping" if self._stopping.is_set() else "serving" if serving else "starting",
-            "ready": ready,
+            "ready": not obstacles,
+            "obstacles": obstacles,
             "only": self._only,
             "pid": os.getpid(),
             "signing_pid": generation.pid if generation else None,
@@ -429,12 +429,15 @@ class Supervisor:
             "alarms": self.alarms.as_json(),
             "restarts": self._restarts,
             "frozen": frozen,
-            "tokens": status.token_states(self.config, views),
+            "answers": {name: views[purpose].said is not None for name, purpose in _PURPOSES},
+            "nodes": status.node_terms(self.config),
+            "tokens": tokens,
             "keys": keys,
             "counters": self._totals.state() | (inner["counters"] if inner else {}),
             "latency": self._totals.latency(),
             "audit": self._audit.state(),
             "realtime": inner["realtime"] if inner else None,
+            "disk": status.space(self.config.state_dir),
             "control": self._control.state(),
             "chains": {
                 name: each.to_fields() for name, each in self.sightings.items() if name in self.config.chains

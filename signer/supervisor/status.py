@@ -1,11 +1,14 @@
-"""What `signer status` shows, put together from what each process says of itself. Pure."""
+"""What `signer status` shows, put together from what each process says of itself. Pure, but for the disk's space."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from signer.channel import Message
     from signer.config import Config, Key
     from signer.supervisor.worker import Worker
@@ -27,7 +30,7 @@ class View:
 
 
 def token_states(config: Config, views: dict[str, View]) -> dict[str, Any]:
-    """Return every configured token, by name: purpose, state, reason, lanes.
+    """Return every configured token, by name: purpose, state, reason, lanes, lanes_configured, proved_at.
 
     A token is `closed` while the process that works with it is not there. `views` has that process for each purpose
     of a token.
@@ -42,6 +45,8 @@ def token_states(config: Config, views: dict[str, View]) -> dict[str, Any]:
                 "state": "closed",
                 "reason": view.silence or "the process that opens it has another configuration",
                 "lanes": [],
+                "lanes_configured": token.lanes,
+                "proved_at": None,
             }
             continue
         known = {lane["id"]: lane["state"] for lane in (view.said or {}).get("lanes", {}).get(name, [])}
@@ -55,6 +60,8 @@ def token_states(config: Config, views: dict[str, View]) -> dict[str, Any]:
             "state": keeper.state.state,
             "reason": reason,
             "lanes": lanes,
+            "lanes_configured": token.lanes,
+            "proved_at": (view.said or {}).get("proved", {}).get(name),
         }
     return states
 
@@ -68,6 +75,23 @@ def key_states(config: Config, views: dict[str, View]) -> list[dict[str, Any]]:
         known.get(str(key.public_key)) or _unknown(key, views[config.tokens[key.token].purpose])
         for key in config.keys
     ]
+
+
+def node_terms(config: Config) -> dict[str, Any]:
+    """Return each node's chain, timeout and margin."""
+    return {
+        name: {"chain": node.chain, "timeout_ms": node.timeout_ms, "margin_ms": node.margin_ms}
+        for name, node in config.nodes.items()
+    }
+
+
+def space(folder: Path) -> dict[str, int | None]:
+    """Return free and all bytes of the file system that `folder` is on; None where it cannot be asked."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return {"free_bytes": None, "size_bytes": None}
+    return {"free_bytes": found.f_bavail * found.f_frsize, "size_bytes": found.f_blocks * found.f_frsize}
 
 
 def _unknown(key: Key, view: View) -> dict[str, Any]:

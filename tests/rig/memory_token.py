@@ -43,12 +43,14 @@ class MemoryRace:
         script: results to give before it signs by itself; a callable is asked.
         asked: key index, canonical, deadline_ns, source and probe of each request.
         before_answer: called just before a result is given.
+        busy: whether something is under way, for who asks.
     """
 
     keys: list[PrivateKey]
     script: list[Result | Callable[[bytes], Result]] = field(default_factory=list)
     asked: list[tuple[int, bool, int, str, bool]] = field(default_factory=list)
     before_answer: Callable[[], None] = lambda: None
+    busy: bool = False
 
     def submit(
         self,

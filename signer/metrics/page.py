@@ -1,0 +1,154 @@
+"""The page that Prometheus reads, made from what `signer status` shows. Pure.
+
+Both the supervisor and the control process give it out; what a process that is gone would know is not on it. There is
+no registry and no state: whoever counts does so where the thing happens (signer.supervisor.totals).
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Final
+
+from prometheus_client import generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+from signer.metrics.metric import METRICS, Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+Status = dict[str, Any]
+Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
+_KINDS: Final[dict[str, type[Family]]] = {
+    "counter": CounterMetricFamily,
+    "gauge": GaugeMetricFamily,
+    "histogram": HistogramMetricFamily,
+}
+_MS_PER_S: Final = 1000
+#: The states of a lane, so that each has a number also while there is none.
+_LANE_STATES: Final = ("busy", "idle", "starting")
+
+
+def render(status: Status) -> bytes:
+    """Return the page for `status` (Supervisor.status) in Prometheus' text format."""
+    page = _Page()
+    for part in _PARTS:
+        part(page, status)
+    return generate_latest(page)
+
+
+class _Page(Collector):
+    """The samples of one scrape."""
+
+    def __init__(self) -> None:
+        self._families = {each.name: _family(each) for each in METRICS}
+
+    def collect(self) -> Iterable[Family]:
+        """Return every metric, also one without samples."""
+        return self._families.values()
+
+    def add(self, name: str, value: float | None, *labels: str) -> None:
+        """Add a sample, unless its value is not known."""
+        if value is not None:
+            family = self._families[name]
+            assert not isinstance(family, HistogramMetricFamily)  # noqa: S101 - add_histogram is for those
+            family.add_metric(labels, value)
+
+    def add_histogram(
+        self, name: str, bounds: Sequence[float], counts: Sequence[int], total: float, *labels: str
+    ) -> None:
+        """Add a histogram; `counts` has one number for each bound and one for what is above the last."""
+        family = self._families[name]
+        assert isinstance(family, HistogramMetricFamily)  # noqa: S101 - as above
+        names = [*(f"{bound:g}" for bound in bounds), "+Inf"]
+        family.add_metric(labels, list(zip(names, accumulate(counts), strict=True)), total)
+
+
+def _family(metric: Metric) -> Family:
+    return _KINDS[metric.kind](metric.name, metric.help, labels=metric.labels)
+
+
+def _signer(page: _Page, status: Status) -> None:
+    page.add("signer_build_info", 1, status["version"])
+    page.add("signer_start_time_seconds", status["started_at"])
+    page.add("signer_ready", status["ready"])
+    page.add("signer_problems", len(status["problems"]))
+    for each in status["alarms"]:
+        page.add("signer_alarm", 1, each["name"], each["subject"])
+    for each in status["frozen"]:
+        page.add("signer_frozen", 1, each["scope"], each["name"])
+    disk = status["disk"]
+    page.add("signer_state_free_bytes", disk["free_bytes"])
+    page.add("signer_state_size_bytes", disk["size_bytes"])
+
+
+def _processes(page: _Page, status: Status) -> None:
+    if status["only"] != "control":
+        page.add("signer_signing_process_up", status["answers"]["signing"])
+        page.add("signer_signing_process_restarts_total", status["restarts"])
+        page.add("signer_generation", status["generation"])
+    if status["control"]["state"] != "off":
+        page.add("signer_control_process_up", status["answers"]["control"])
+        page.add("signer_control_process_restarts_total", status["control"]["restarts"])
+
+
+def _requests(page: _Page, status: Status) -> None:
+    counters = status["counters"]
+    keys = {each["public_key"]: each for each in status["keys"]}
+    for each in counters["decisions"]:
+        key = keys.get(each["key"], {})
+        labels = (each["key"], key.get("label", ""), key.get("role", ""), each["node"])
+        page.add("signer_requests_total", each["count"], *labels, each["verdict"], each["rule"])
+    for node, curves in status["latency"].items():
+        for curve, latency in curves.items():
+            bounds = [bound / _MS_PER_S for bound in latency["buckets_ms"]]
+            total = latency["sum_ms"] / _MS_PER_S
+            page.add_histogram(
+                "signer_signature_duration_seconds", bounds, latency["counts"], total, node, curve
+            )
+            page.add("signer_signatures_above_timeout_total", latency["above_timeout"], node, curve)
+    for node, terms in status["nodes"].items():
+        page.add("signer_node_timeout_seconds", terms["timeout_ms"] / _MS_PER_S, node)
+    for curve, tries in counters["tries"].items():
+        name = "signer_hsm_operations_per_signature"
+        page.add_histogram(name, tries["buckets"], tries["counts"], tries["sum"], curve)
+    page.add("signer_late_replies_total", counters.get("late_replies"))
+    for outcome, count in counters.get("probes", {}).items():
+        page.add("signer_probes_total", count, outcome)
+
+
+def _keys(page: _Page, status: Status) -> None:
+    for key in status["keys"]:
+        labels = (key["public_key"], key["label"], key["role"], key["node"] or "")
+        page.add("signer_key_state", 1, *labels, key["token"], key["state"])
+        page.add("signer_key_last_signature_timestamp_seconds", key["last_signature_at"], *labels)
+
+
+def _tokens(page: _Page, status: Status) -> None:
+    for name, token in status["tokens"].items():
+        page.add("signer_token_state", 1, name, token["purpose"], token["state"])
+        page.add("signer_token_last_proof_timestamp_seconds", token["proved_at"], name)
+        page.add("signer_lanes_configured", token["lanes_configured"], name)
+        page.add("signer_lanes_lost_total", status["counters"]["lanes_lost"].get(name, 0), name)
+        states = [lane["state"] for lane in token["lanes"]]
+        for state in _LANE_STATES:
+            page.add("signer_lanes", states.count(state), name, state)
+
+
+def _audit(page: _Page, status: Status) -> None:
+    audit = status["audit"]
+    page.add("signer_audit_lines_total", audit["seq"])
+    page.add("signer_audit_waiting_lines", audit["waiting"])
+    page.add("signer_audit_lost_lines_total", audit["lost"])
+    page.add("signer_audit_degraded", bool(audit["degraded"]))
+
+
+_PARTS: Final[tuple[Callable[[_Page, Status], None], ...]] = (
+    _signer,
+    _processes,
+    _requests,
+    _keys,
+    _tokens,
+    _audit,
+)
