@@ -20,10 +20,11 @@ _SCHEME: Final = "pkcs11:"
 
 #: RFC 7512 section 2.3: unreserved characters, pk11-res-avail and "&" in the path.
 _PATH_SAFE: Final = ":[]@!$'()*+,=&"
-#: RFC 7512 section 2.3: pk11-qchar has "/", "?" and "|" in place of "&".
-_QUERY_SAFE: Final = ":[]@!$'()*+,=/?|"
+#: RFC 7512 section 2.3: pk11-qchar has "/", "?" and "|" in place of "&". A second "?" is refused all the same: it is a
+#: slip for "&", and the PIN behind it would be part of a path that is logged.
+_QUERY_SAFE: Final = ":[]@!$'()*+,=/|"
 _PATH_VALUE: Final = re.compile(r"(?:[A-Za-z0-9\-._~:\[\]@!$'()*+,=&]|%[0-9A-Fa-f]{2})*")
-_QUERY_VALUE: Final = re.compile(r"(?:[A-Za-z0-9\-._~:\[\]@!$'()*+,=/?|]|%[0-9A-Fa-f]{2})*")
+_QUERY_VALUE: Final = re.compile(r"(?:[A-Za-z0-9\-._~:\[\]@!$'()*+,=/|]|%[0-9A-Fa-f]{2})*")
 
 #: Path attributes, and the size in bytes of the CK_TOKEN_INFO field of each (PKCS#11 2.40, section 3.2).
 _TOKEN_FIELDS: Final = {"token": 32, "manufacturer": 32, "serial": 16, "model": 16}
@@ -108,7 +109,9 @@ def _attributes(part: str, separator: str, allowed: re.Pattern[str], known: froz
         if not equals or not raw:
             raise UriError(f"{name} has no value; write {name}=VALUE or leave it out")
         if not allowed.fullmatch(raw):
-            raise UriError(f"{name} has a character that must be percent-encoded (a space is %20)")
+            raise UriError(
+                f"{name} has a character that must be percent-encoded (a space is %20, a question mark %3F)"
+            )
         found[name] = _decode(name, raw)
     return found
 

@@ -40,9 +40,7 @@ class _ControlConnection(Connection):
         """Keep the way back open, which TLS does not know."""
         return self.transport.get_extra_info("sslcontext") is None and super().eof_received()
 
-    def _answer(self, fault: envelope.Fault, message: str) -> None:
-        if self.transport.is_closing():
-            return
+    def _refusal(self, fault: envelope.Fault, message: str) -> bytes:
         status = HTTPStatus(fault.status)
         content = problem.body(status, "http", message)
         headers = {
@@ -55,8 +53,7 @@ class _ControlConnection(Connection):
             f"HTTP/1.1 {status.value} {status.phrase}",
             *(f"{name}: {text}" for name, text in headers.items()),
         ]
-        self.transport.write("\r\n".join([*lines, "", ""]).encode("ascii") + content)
-        self.transport.close()
+        return "\r\n".join([*lines, "", ""]).encode("ascii") + content
 
 
 class ControlServer(Server):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from signer.signing import envelope
 from signer.signing.envelope import FaultError
@@ -65,7 +66,11 @@ class App:
         hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
         if not target.startswith(b"/"):
             await _raw(400, envelope.bare(400, "Illegal request-target"))(scope, receive, send)
-        elif not all(call.listener.serves_host(host) for host in hosts or [""]):
+        elif (
+            # RFC 9112, section 3.2: of two Host headers, two readers could choose differently.
+            len(hosts) != (1 if hosts or scope["http_version"] == "1.1" else 0)
+            or not call.listener.serves_host(hosts[0] if hosts else "")
+        ):
             await _raw(400, envelope.bare(400, "Disallowed HTTP HOST header in the request"))(
                 scope, receive, send
             )
@@ -142,6 +147,12 @@ def _api(guard: Guard, keys: Keyring) -> FastAPI:
     async def unknown(_request: Request, _error: Exception) -> Response:
         return _unknown_endpoint()
 
+    @api.exception_handler(ClientDisconnect)
+    async def gone(_request: Request, _error: Exception) -> Response:
+        return _raw(
+            400, b""
+        )  # nobody gets it: a client that left in the middle of its body is no fault of ours
+
     @api.exception_handler(FaultError)
     async def fault(_request: Request, error: Exception) -> Response:
         assert isinstance(error, FaultError)  # noqa: S101 - registered for this type only
@@ -150,6 +161,7 @@ def _api(guard: Guard, keys: Keyring) -> FastAPI:
     @api.options("/{path:path}")
     async def options(request: Request, path: str) -> Response:  # noqa: ARG001 - every path
         guard.check_peer(request.scope["extensions"]["signer"])
+        await request.body()  # half a request is none
         return _raw(200, b"{}")  # keosd: beast_http_session.hpp:151-154
 
     @api.api_route("/v1/wallet/get_public_keys", methods=_ANY_METHOD)

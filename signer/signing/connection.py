@@ -239,6 +239,8 @@ class Connection(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Count a header as it stands on the wire."""
         self._count(len(name) + len(value) + _HEADER_EXTRA)
+        if name.lower() == b"transfer-encoding" and value.strip().lower() != b"chunked":
+            self._answer(envelope.INVALID_REQUEST, "no transfer coding but chunked is understood here")
         super().on_header(name, value)
 
     def _count(self, size: int) -> None:
@@ -251,6 +253,9 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Keep the target as it was sent."""
+        if self.parser.get_http_version() not in ("1.0", "1.1") or self.parser.should_upgrade():
+            # The parser takes what follows an upgrade for another protocol, and reads no body.
+            self._answer(envelope.INVALID_REQUEST, "HTTP/1.1 is spoken here, and nothing else")
         if self._refused:
             return
         self._pieces = 0
@@ -307,12 +312,28 @@ class Connection(HttpToolsProtocol):
         self._refused = True
         if self._deadline is None:
             return  # it came after a whole request, whose answer ends the connection
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            # The application has the head already. It hears that the client is gone, and nobody hears it any more.
+            cycle.disconnected = True
+            cycle.waiting_for_100_continue = False
+            cycle.message_event.set()
+            if cycle.response_started:
+                self.transport.close()
+                return
+        self.transport.write(self._refusal(fault, message))
+        # Closing would reset the connection over what the client still sends, and lose the answer. What comes is
+        # thrown away until the client closes, or its time is up. TLS has no way to close one side only.
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+
+    def _refusal(self, fault: envelope.Fault, message: str) -> bytes:
+        """Return the answer to what never reaches the application."""
         content = envelope.body(fault, message)
         head = (
             f"HTTP/1.1 {fault.status} {envelope.phrase(fault.status)}\r\n"
             f"content-type: application/json\r\ncontent-length: {len(content)}\r\nconnection: close\r\n\r\n"
         )
-        self.transport.write(head.encode() + content)
-        # Closing would reset the connection over what the client still sends, and lose the answer. What comes is
-        # thrown away until the client closes, or its time is up.
-        self.transport.write_eof()
+        return head.encode() + content

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -86,6 +87,7 @@ class AdminApp:
             exception_handlers={
                 HTTPException: _http_error,
                 _BadRequestError: _bad_request,
+                ClientDisconnect: _bad_request,  # nobody gets it
                 AdminError: _refused,
                 ConfigError: _refused,
             },

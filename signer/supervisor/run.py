@@ -75,6 +75,9 @@ _CRASH_BACKOFF_S = 0.05
 _PING_S = 0.5
 _HUNG_S = 1.0
 _CRASH_BACKOFF_MAX_S = 2.0
+#: A new one answers first when it has loaded its code. On a starved machine, killing it earlier would only begin that
+#: again, for ever.
+_BEGIN_S = 20.0
 #: A probe is given this long, in s: as long as the key's own check at the start (signer.signing.keyring), and a bit.
 _PROBE_S = 6.0
 #: The processes, and the purpose of their tokens.
@@ -234,9 +237,11 @@ class Supervisor:
 
     async def _kill_when_hung(self, generation: Generation) -> None:
         """A signing process whose event loop does not turn signs for nobody: another takes its place."""
+        patience_s = _BEGIN_S
         while not generation.ended.is_set():
             await asyncio.sleep(_PING_S)
-            if await generation.alive(_HUNG_S) or generation.ended.is_set():
+            if await generation.alive(patience_s) or generation.ended.is_set():
+                patience_s = _HUNG_S
                 continue
             log.error("signing process does not answer; killed", extra={"pid": generation.pid})
             self._hung(generation)
