@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 
@@ -13,6 +13,8 @@ from signer.control import (
     destruction,
     events,
     freeze,
+    health,
+    metrics,
     nodes,
     permissions,
     problem,
@@ -39,24 +41,30 @@ if TYPE_CHECKING:
 log = logging.getLogger("signer.control")
 
 #: One file for each noun.
-_ROUTED: Final = (rotations, events, producers, permissions, nodes, rings, destruction, freeze, tokens)
+_ROUTED: Final = (
+    rotations,
+    events,
+    producers,
+    permissions,
+    nodes,
+    rings,
+    destruction,
+    freeze,
+    tokens,
+    health,
+    metrics,
+)
 _ABOUT: Final = """\
 What people and their tools ask of the signer. Times are ISO 8601 in UTC.
 
-Every request but those for health carries `Authorization: Bearer sgn_...`. Scopes, none of which implies another:
+Every request but those for `/v1/health/live` and `/v1/health/ready` carries `Authorization: Bearer sgn_...`. Scopes,
+none of which implies another:
 `view` reads and tries; `operate` asks for rotations, ends them, freezes and attests; `approve` agrees to what somebody
 else asked for; `admin` makes tokens, ends freezes and destroys keys.
 
 Every refusal is an RFC 9457 problem with a stable `code`. `POST /v1/rotations` takes an `Idempotency-Key`; every other
 POST may simply be sent again: what is done already stays as it is.
 """
-
-
-class Health(View):
-    """Says that somebody answers, and nothing else: anyone may ask."""
-
-    status: Literal["ok"] = "ok"
-    """Always `ok`."""
 
 
 class WhoAmI(View):
@@ -69,20 +77,6 @@ class WhoAmI(View):
 
 
 router = APIRouter(prefix="/v1", responses=problem.RESPONSES)
-
-
-@router.get("/health")
-@router.get("/health/live")
-async def live() -> Health:
-    """Tell that the process answers."""
-    return Health()
-
-
-@router.get("/health/ready")
-async def ready(request: Request) -> Health:
-    """Tell that the process can authenticate people."""
-    request.app.state.gate.check()
-    return Health()
 
 
 @router.get("/whoami")
@@ -141,6 +135,7 @@ def create_app(
     app.state.services = Services(
         config, token_store, supervisor, rotation_service, journal, chains or {}, watches or {}, clock
     )
+    app.state.last_status = health.LastStatus(supervisor, clock)
     app.state.streams = events.Streams()
     for each in (router, *(module.router for module in _ROUTED)):
         app.include_router(each)

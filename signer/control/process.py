@@ -11,15 +11,17 @@ import logging
 import os
 import signal
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from signer import channel as channels
 from signer import inheritance, questions, selection
-from signer.control import follower, server, sites
+from signer.control import certificate, follower, server, sites
 from signer.control.app import create_app
 from signer.control.auth import DATABASE, TokenStore, TokenStoreError
 from signer.control.desk import ControlDesk
 from signer.control.keys import ControlKeys
+from signer.control.production import Production
 from signer.control.supervisor import Supervisor
 from signer.errors import ConfigError, JournalError
 from signer.rotation.journal import Journal
@@ -67,6 +69,9 @@ class ControlProcess:
         self._followers = follower.build(
             {name: (place.producer, place.client) for name, place in places.items()}, self.supervisor
         )
+        self._production = Production(
+            config, journal, self._followers, certificate.expiries(config), lambda: datetime.now(UTC)
+        )
         app = create_app(
             config,
             people,
@@ -104,7 +109,11 @@ class ControlProcess:
         if message["type"] == questions.ANSWER:
             self.supervisor.answered(message)
         elif message["type"] == "status":
-            status = {"pid": os.getpid(), **self._tokens.status()}
+            status = {
+                "pid": os.getpid(),
+                **self._tokens.status(),
+                "production": self._production.state(),
+            }
             self._channel.send({"type": questions.ANSWER, "id": message["id"], "status": status})
 
     def _lost(self) -> None:

@@ -106,4 +106,65 @@ METRICS: Final = (
     Metric("signer_audit_degraded", "gauge", "1 while the audit log cannot be written."),
     Metric("signer_state_free_bytes", "gauge", "Free space of the file system with the state folder."),
     Metric("signer_state_size_bytes", "gauge", "Size of the file system with the state folder."),
+    Metric(
+        "signer_slots_total",
+        "counter",
+        "Slots of our producer since the control process started, once they are irreversible: signed by this signer, "
+        "other (a block with another signature) or missed.",
+        ("chain", "outcome"),
+    ),
+    Metric(
+        "signer_slots_missed_in_row",
+        "gauge",
+        "Newest slots of our producer without a block, one after the other.",
+        ("chain",),
+    ),
+    Metric(
+        "signer_last_block_timestamp_seconds",
+        "gauge",
+        "Slot of our producer's newest block.",
+        ("chain",),
+    ),
+    Metric(
+        "signer_scheduled",
+        "gauge",
+        "1 while the active schedule has a key of this signer, 0 while it has none.",
+        ("chain",),
+    ),
+    Metric("signer_chain_seen_timestamp_seconds", "gauge", "When the chain was last seen.", ("chain",)),
+    Metric(
+        "signer_chain_head_timestamp_seconds", "gauge", "Slot of the head block that was seen.", ("chain",)
+    ),
+    Metric(
+        "signer_rotation_state_timestamp_seconds",
+        "gauge",
+        "Since when each live rotation is in its state.",
+        ("chain", "node", "kind", "state"),
+    ),
+    Metric(
+        "signer_rotation_ended_timestamp_seconds",
+        "gauge",
+        "When the last rotation of each chain ended, and how.",
+        ("chain", "node", "kind", "state"),
+    ),
+    Metric(
+        "signer_ring_keys",
+        "gauge",
+        "Keys of each node's ring: unused (one for each night), unfit (never used, does not sign now) or used.",
+        ("node", "state"),
+    ),
+    Metric("signer_ring_low_water_keys", "gauge", "rotation.ring_low_water of the configuration.", ("node",)),
+    Metric(
+        "signer_evidence_timestamp_seconds",
+        "gauge",
+        "When it was last seen that a nodeos lists a key (signed, file) or does not (unlisted).",
+        ("node", "key", "kind"),
+    ),
+    Metric(
+        "signer_certificate_expiry_timestamp_seconds",
+        "gauge",
+        "End of the certificate that a control listener serves.",
+        ("listener",),
+    ),
+    Metric("signer_journal_readable", "gauge", "1 while the journal of rotations can be read."),
 )

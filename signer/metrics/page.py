@@ -144,6 +144,46 @@ def _audit(page: _Page, status: Status) -> None:
     page.add("signer_audit_degraded", bool(audit["degraded"]))
 
 
+def _chains(page: _Page, status: Status) -> None:
+    own = {key["public_key"] for key in status["keys"]}
+    for chain, seen in status["chains"].items():
+        page.add("signer_chain_seen_timestamp_seconds", seen["at"], chain)
+        if not status["answers"]["control"]:
+            continue  # what was seen is old, and nobody looks
+        page.add("signer_chain_head_timestamp_seconds", seen["head_at"], chain)
+        page.add("signer_scheduled", not own.isdisjoint(seen["active"]), chain)
+        page.add("signer_slots_missed_in_row", seen["missed_in_row"], chain)
+        page.add("signer_last_block_timestamp_seconds", seen["last_block_at"], chain)
+
+
+def _production(page: _Page, status: Status) -> None:
+    """What only the control process knows; it does not answer, and nothing of it is on the page."""
+    production = status["production"]
+    if production is None:
+        return
+    for chain, slots in production["slots"].items():
+        for outcome, count in slots.items():
+            page.add("signer_slots_total", count, chain, outcome)
+    for name, key in (
+        ("signer_rotation_state_timestamp_seconds", "rotations"),
+        ("signer_rotation_ended_timestamp_seconds", "ended"),
+    ):
+        for each in production[key]:
+            page.add(name, each["since"], each["chain"], each["node"], each["kind"], each["state"])
+    active = {key["public_key"] for key in status["keys"] if key["state"] == "active"}
+    for node, ring in production["rings"].items():
+        unused = len(active & set(ring["fresh"]))
+        page.add("signer_ring_keys", unused, node, "unused")
+        page.add("signer_ring_keys", len(ring["fresh"]) - unused, node, "unfit")
+        page.add("signer_ring_keys", ring["used"], node, "used")
+        page.add("signer_ring_low_water_keys", ring["low_water"], node)
+    for each in production["evidence"]:
+        page.add("signer_evidence_timestamp_seconds", each["at"], each["node"], each["key"], each["kind"])
+    for listener, at in production["certificates"].items():
+        page.add("signer_certificate_expiry_timestamp_seconds", at, listener)
+    page.add("signer_journal_readable", not production["journal_error"])
+
+
 _PARTS: Final[tuple[Callable[[_Page, Status], None], ...]] = (
     _signer,
     _processes,
@@ -151,4 +191,6 @@ _PARTS: Final[tuple[Callable[[_Page, Status], None], ...]] = (
     _keys,
     _tokens,
     _audit,
+    _chains,
+    _production,
 )

@@ -444,6 +444,7 @@ class Supervisor:
             "realtime": inner["realtime"] if inner else None,
             "disk": status.space(self.config.state_dir),
             "control": self._control.state(),
+            "production": (views["control"].said or {}).get("production"),
             "chains": {
                 name: each.to_fields() for name, each in self.sightings.items() if name in self.config.chains
             },

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from rig.scrape import of_admin
 from rig.site import Ring, Site
 from rig.watched_site import WatchedSite
 
@@ -57,6 +58,17 @@ def test_each_slot_is_seen(watched: WatchedSite, ring: Ring) -> None:
     watched.wait(
         lambda: watched.site.status()["chains"]["local"]["missed_in_row"] >= 5, "the supervisor knows"
     )
+
+    # Monitoring has the same, on the admin socket too.
+    page = watched.wait(
+        lambda: (
+            (page := of_admin(watched.site)).value("signer_slots_missed_in_row", chain="local") >= 5 and page
+        ),
+        "the missed slots on the page for Prometheus",
+    )
+    assert page.value("signer_scheduled", chain="local") == 1
+    assert page.value("signer_slots_total", chain="local", outcome="signed") >= 4
+    assert page.value("signer_last_block_timestamp_seconds", chain="local") > 0
 
     thief = Site.copy_of(ring)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from rig.control_site import Clock, Site
+from rig.control_site import Clock, Site, status
 from rig.fake_rotations import KEY_A, KEY_B, FakeChain, FakeRotations, FakeSupervisor, FakeWatch
 
 from signer.config import Chain, Config, Key, Listener, Node, TcpAddress
@@ -44,7 +44,7 @@ def site(tokens: TokenStore, tmp_path: Path) -> Iterator[Site]:
         keys=keys,
     )
     clock = Clock()
-    answer: dict[str, Any] = {"state": "serving", "ready": True}
+    answer: dict[str, Any] = status()
     supervisor, rotations = FakeSupervisor(answer), FakeRotations(clock)
     chain, watch = FakeChain(), FakeWatch()
     journal = Journal(tmp_path / "state" / "control.sqlite")

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 SCOPES = frozenset({"view", "operate", "approve", "admin"})
 #: What each route asks for: a scope, any token, or nothing.
 NEEDS = {
-    ("GET", "/v1/health"): None,
+    ("GET", "/v1/health"): "view",
+    ("GET", "/metrics"): "view",
     ("GET", "/v1/health/live"): None,
     ("GET", "/v1/health/ready"): None,
     ("GET", "/v1/whoami"): "any",

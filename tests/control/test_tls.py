@@ -137,7 +137,7 @@ def test_only_new_tls_is_spoken(site: ControlSite, port: int) -> None:
             with context.wrap_socket(plain, server_hostname=NAME) as secured:
                 assert secured.cipher()[0].startswith(("TLS_", "ECDHE-"))  # type: ignore[index]
     with pytest.raises(httpx.HTTPError):
-        httpx.get(f"http://127.0.0.1:{port}/v1/health")
+        httpx.get(f"http://127.0.0.1:{port}/v1/health/live")
 
 
 def test_who_does_not_speak_is_closed(site: ControlSite, port: int) -> None:
@@ -149,7 +149,7 @@ def test_who_does_not_speak_is_closed(site: ControlSite, port: int) -> None:
         socket.create_connection(("127.0.0.1", port), 10) as plain,
         trust.wrap_socket(plain, server_hostname=NAME, suppress_ragged_eofs=True) as secured,
     ):
-        secured.sendall(b"GET /v1/health HTTP/1.1\r\n")
+        secured.sendall(b"GET /v1/health/live HTTP/1.1\r\n")
         assert secured.recv(1) == b""
 
 

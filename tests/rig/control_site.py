@@ -85,6 +85,43 @@ class Site:
         return self.tokens.create(name, scopes or ("view",), expires, self.clock.now)
 
 
+def status() -> dict[str, Any]:
+    """Return the status of a signer that is well, as far as the control process looks at it."""
+    return {
+        "state": "serving",
+        "ready": True,
+        "obstacles": [],
+        "problems": [],
+        "alarms": [],
+        "frozen": [],
+        "only": None,
+        "version": "0",
+        "started_at": 1.0,
+        "restarts": 0,
+        "generation": 1,
+        "answers": {"signing": True, "control": True},
+        "disk": {"free_bytes": None, "size_bytes": None},
+        "nodes": {},
+        "keys": [],
+        "tokens": {
+            "primary": {
+                "purpose": "block",
+                "state": "logged-in",
+                "reason": "",
+                "lanes": [],
+                "lanes_configured": 2,
+                "proved_at": 2.0,
+            }
+        },
+        "counters": {"decisions": [], "tries": {}, "lanes_lost": {}},
+        "latency": {},
+        "audit": {"seq": 1, "waiting": 0, "lost": 0, "degraded": ""},
+        "control": {"state": "ready", "pid": 1, "restarts": 0},
+        "chains": {},
+        "production": None,
+    }
+
+
 def is_problem(answer: httpx.Response, status: int, code: str) -> None:
     """Check that an answer is this problem, in the form of RFC 9457."""
     assert answer.status_code == status, answer.text
