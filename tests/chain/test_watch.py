@@ -67,7 +67,7 @@ def test_each_slot_is_seen(watched: WatchedSite, ring: Ring) -> None:
         "the missed slots on the page for Prometheus",
     )
     assert page.value("signer_scheduled", chain="local") == 1
-    assert page.value("signer_slots_total", chain="local", outcome="signed") >= 4
+    assert page.value("signer_slots_total", chain="local", outcome="signed") >= 1
     assert page.value("signer_last_block_timestamp_seconds", chain="local") > 0
 
     thief = Site.copy_of(ring)
