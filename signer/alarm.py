@@ -42,6 +42,9 @@ MEANINGS: Final[dict[str, Meaning]] = {
     "signing-hung": Meaning(
         "The signing process did not answer and was killed; another took its place.", event=True
     ),
+    "upgrade-incomplete": Meaning(
+        "The supervisor runs new code, and the signing process is still the old one."
+    ),
 }
 
 

@@ -63,6 +63,8 @@ class Channel:
         self._fds: list[int] = []
         self._open = True
         self._flushed: asyncio.Future[None] | None = None
+        self._reading = True
+        self._pausing = False
         self._loop.add_reader(sock.fileno(), self._readable)
 
     @property
@@ -87,6 +89,26 @@ class Channel:
         while self._unsent and self._open:
             self._flushed = self._loop.create_future()
             await self._flushed
+
+    async def quiet(self) -> None:
+        """Read no more, from the end of a message on, and wait until all is sent. What comes waits in the kernel."""
+        self._pausing = True
+        if not self._partial:
+            self._pause()
+        while self._open and (self._reading or self._unsent):
+            self._flushed = self._loop.create_future()
+            await self._flushed
+
+    def resume(self) -> None:
+        """Read again."""
+        self._pausing = False
+        if self._open and not self._reading:
+            self._reading = True
+            self._loop.add_reader(self._sock.fileno(), self._readable)
+
+    def fileno(self) -> int:
+        """Return the descriptor of this end, -1 once it is closed."""
+        return self._sock.fileno()
 
     def close(self) -> None:
         """Close this end. The other side sees the end of the channel; on_closed is not called here."""
@@ -142,7 +164,14 @@ class Channel:
             return
         data, owned = b"".join(self._partial), self._fds
         self._partial, self._fds = [], []
+        if self._pausing:
+            self._pause()
         self._on_message(json.loads(data), owned)
+
+    def _pause(self) -> None:
+        self._reading = False
+        self._loop.remove_reader(self._sock.fileno())
+        self._wake()
 
     def _lost(self) -> None:
         self.close()

@@ -179,6 +179,12 @@ def _add_process(commands: _Commands) -> None:
         "--only", choices=("signing", "control"), help="start one process only, as a unit of its own"
     )
     _add(commands, "reload", ("process", "reload"), "serve with the configuration as it is now")
+    _add(
+        commands,
+        "upgrade",
+        ("upgrade", "upgrade"),
+        "let the code that is on disk now take over, without losing a request",
+    )
     _add(commands, "stop", ("process", "stop"), "end the signer and wait until it is gone")
     status = _add(commands, "status", ("process", "status"), "show what runs, and what needs attention")
     status.add_argument(

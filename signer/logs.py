@@ -7,9 +7,11 @@ writes, and when nobody reads standard error, lines are dropped and counted.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import logging
 import queue
+import signal
 import sys
 import threading
 from datetime import UTC, datetime
@@ -76,7 +78,7 @@ class _Background(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self._lines: queue.Queue[str | None] = queue.Queue(_MAX_WAITING)
+        self._lines: queue.Queue[str | threading.Event | None] = queue.Queue(_MAX_WAITING)
         self._dropped = 0
         self._thread = threading.Thread(target=self._write, name="log", daemon=True)
         self._thread.start()
@@ -94,12 +96,24 @@ class _Background(logging.Handler):
             self._dropped = 0
 
     def _write(self) -> None:
+        # Signals are the main thread's: where it holds one back, it must not be delivered here.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         while (line := self._lines.get()) is not None:
+            if isinstance(line, threading.Event):
+                line.set()
+                continue
             try:
                 sys.stderr.write(line + "\n")
                 sys.stderr.flush()
             except (OSError, ValueError):
                 continue  # closed or full: there is no place left to say so
+
+    def drain(self) -> None:
+        """Wait until what was logged is written, unless nobody reads."""
+        written = threading.Event()
+        with contextlib.suppress(queue.Full):
+            self._lines.put(written, timeout=_END_S)
+            written.wait(_END_S)
 
     def _end(self) -> None:
         """Write what waits, unless nobody reads."""
@@ -115,6 +129,13 @@ def _dropped(record: logging.LogRecord, count: int) -> logging.LogRecord:
     line.msg = "log lines dropped: nobody read standard error"
     line.__dict__["count"] = count
     return line
+
+
+def drain() -> None:
+    """Wait until what was logged is written, for a process that goes on as another program."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _Background):
+            handler.drain()
 
 
 def configure(process: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,19 +19,25 @@ class Questions:
 
     Args:
         send: sends a message to the other side; must not block.
+        first: the number of the first one. Answers to those before it are dropped.
     """
 
-    def __init__(self, send: Callable[[Message], None]) -> None:
+    def __init__(self, send: Callable[[Message], None], first: int = 1) -> None:
         self._send = send
-        self._ids = itertools.count(1)
+        self._next = first
         self._waiting: dict[int, asyncio.Future[Message | None]] = {}
         self._closed = False
+
+    @property
+    def next(self) -> int:
+        """The number of the next one."""
+        return self._next
 
     async def ask(self, question: Message, timeout_s: float) -> Message | None:
         """Return the answer, or None if none came in time or the other side is gone."""
         if self._closed:
             return None
-        number = next(self._ids)
+        number, self._next = self._next, self._next + 1
         answer: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
         self._send({**question, "id": number})

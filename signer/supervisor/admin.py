@@ -79,6 +79,7 @@ class AdminApp:
                 Route("/v1/freeze", self._freeze, methods=["POST"]),
                 Route("/v1/unfreeze", self._unfreeze, methods=["POST"]),
                 Route("/v1/reload", self._reload, methods=["POST"]),
+                Route("/v1/upgrade", self._upgrade, methods=["POST"]),
                 Route("/v1/stop", self._stop, methods=["POST"]),
                 Route("/v1/alarms/clear", self._clear_alarm, methods=["POST"]),
                 Route("/v1/token/retry", self._token_retry, methods=["POST"]),
@@ -141,6 +142,10 @@ class AdminApp:
         await _body(request)
         done = await self._supervisor.reload(_who(request))
         return JSONResponse(done._asdict())
+
+    async def _upgrade(self, request: Request) -> JSONResponse:
+        await _body(request)
+        return JSONResponse({"attempt": await self._supervisor.upgrade(_who(request))})
 
     async def _stop(self, request: Request) -> JSONResponse:
         await _body(request)  # a client that still writes when the answer comes would see a broken pipe

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from signer import channel as channels
 
@@ -15,6 +17,59 @@ if TYPE_CHECKING:
 
     from signer.channel import Message
     from signer.config import Config
+
+
+class Running(Protocol):
+    """What is asked of a process of ours: asyncio's, or one that an earlier image of this process started."""
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+
+    @property
+    def returncode(self) -> int | None:
+        """As subprocess: negative for a signal; None while it runs."""
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+
+    async def wait(self) -> int:
+        """Return the exit code once it ended."""
+
+
+class Adopted:
+    """A child that an earlier image of this process started: exec(2) keeps the children.
+
+    Until it was reaped, here, its number belongs to nobody else, so a signal cannot meet a stranger.
+
+    Raises:
+        OSError: there is no such child.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._ended = asyncio.Event()
+        self._descriptor = os.pidfd_open(pid)
+        asyncio.get_running_loop().add_reader(self._descriptor, self._reap)
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        if self.returncode is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    async def wait(self) -> int:
+        """Return the exit code once it ended."""
+        await self._ended.wait()
+        assert self.returncode is not None  # noqa: S101 - _reap set it
+        return self.returncode
+
+    def _reap(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._descriptor)
+        os.close(self._descriptor)
+        _, status = os.waitpid(self.pid, 0)
+        self.returncode = os.waitstatus_to_exitcode(status)
+        self._ended.set()
 
 
 async def start(

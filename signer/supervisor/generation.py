@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from signer import alarm, questions, selection
-from signer.supervisor.worker import Worker
+from signer.supervisor.worker import Remains, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from signer.supervisor.alarms import Alarms
     from signer.supervisor.pins import Pins
     from signer.supervisor.wallet import Wallet
+
+
+class GenerationRemains(Remains, frozen=True, extra="forbid"):
+    """As Generation, for the next image of the supervisor."""
+
+    number: int
+    accepts: bool
+    listening: bool
 
 
 class Generation(Worker):
@@ -31,6 +39,10 @@ class Generation(Worker):
         on_audit: takes each decision.
         on_token: takes a token's change of state: name, state, reason.
         on_lane_lost: takes the token of each lane that was lost.
+
+    Attributes:
+        accepts: whether it was told to accept connections; before, it has nothing to sign.
+        listening: it does accept them.
     """
 
     def __init__(
@@ -48,6 +60,7 @@ class Generation(Worker):
         tokens = selection.block_tokens(config)
         super().__init__("signer.signing.process", config, tokens, pins, on_token, on_lane_lost=on_lane_lost)
         self.number = number
+        self.accepts = False
         self.listening = asyncio.Event()
         self._source = f"signing-{number}"
         self._on_audit = on_audit
@@ -72,8 +85,39 @@ class Generation(Worker):
         for task in waits:
             task.cancel()
 
+    def remains(self) -> GenerationRemains:
+        """As Worker."""
+        return GenerationRemains(
+            **super().remains().model_dump(),
+            number=self.number,
+            accepts=self.accepts,
+            listening=self.listening.is_set(),
+        )
+
+    def take_over(self, remains: GenerationRemains) -> None:
+        """Take the place of the one that an earlier image of this process left.
+
+        Raises:
+            OSError: its process is gone.
+        """
+        self.adopt(remains)
+        if remains.listening:
+            self.listening.set()
+        if remains.accepts:
+            self.accepts = True
+        else:
+            self.listen()
+
+    async def leave(self) -> None:
+        """As Worker, and answer what was asked before."""
+        await super().leave()
+        if self._answers:
+            await asyncio.wait(self._answers)
+            await super().leave()
+
     def listen(self) -> None:
         """Tell the process to accept connections."""
+        self.accepts = True
         self.send({"type": "listen"})
 
     def stop_accepting(self) -> None:

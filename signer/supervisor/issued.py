@@ -10,6 +10,7 @@ import asyncio
 import logging
 import sys
 from collections import OrderedDict, deque
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -63,7 +64,8 @@ class Issued:
     async def learn(self, path: Path) -> None:
         """Take what the end of the audit log at `path` has of the time before this start; it is not counted."""
         try:
-            older = await asyncio.to_thread(_read, path)
+            with ThreadPoolExecutor(1, "issued") as thread:  # none is left that could be sent a signal
+                older = await asyncio.get_running_loop().run_in_executor(thread, _read, path)
         except AuditError as error:
             log.error("earlier signatures are not known", extra={"reason": str(error)})
         else:

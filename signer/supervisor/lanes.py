@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hsm.pin import Fingerprint, PinSource
     from hsm.refused import RefusedMarker
     from signer.config import Key, Token
+    from signer.supervisor.child import Running
 
 log = logging.getLogger("signer.supervisor")
 
@@ -50,7 +51,7 @@ class OpenLane:
 
     id: int
     pid: int
-    process: Process
+    process: Running
     started: float
 
 
@@ -119,22 +120,39 @@ class LaneKeeper:
         self._refused: tuple[Fingerprint, str] | None = None
         self._locks = 0
         self._attempts: list[asyncio.Future[tuple[str, str]]] = []
+        self._leaving = False
         self.state = TokenState()
 
     # -- life ----------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Keep the number of lanes until cancelled; then kill them."""
+        """Keep the number of lanes until cancelled; then kill them. After `leave` return, and let them be."""
         try:
-            while True:
+            while not self._leaving:
                 self._changed.clear()
                 if len(self.state.lanes) >= self._token.lanes:
                     await self._changed.wait()
                     continue
                 await self._start_one()
         finally:
-            for lane in list(self.state.lanes.values()):
-                kill(lane.process)
+            if not self._leaving:
+                for lane in list(self.state.lanes.values()):
+                    kill(lane.process)
+
+    def leave(self) -> None:
+        """Start no more lanes; `run` returns when one that is just opening has opened or failed."""
+        self._leaving = True
+        self._changed.set()
+
+    def stay(self) -> None:
+        """Take back `leave`; `run` has to be called again."""
+        self._leaving = False
+
+    def adopt(self, lanes: list[OpenLane]) -> None:
+        """Take lanes that an earlier image of this process opened. To be called before `run`."""
+        self.state.lanes.update((lane.id, lane) for lane in lanes)
+        if lanes:
+            self.state.set("logged-in")
 
     def lost(self, lane_id: int, reason: str) -> bool:
         """The signing process gave a lane up: kill it and start another. Returns whether it was still in use."""
@@ -180,6 +198,8 @@ class LaneKeeper:
 
     async def _start_one(self) -> None:
         await self._back_off()
+        if self._leaving:
+            return
         attempts, self._attempts = self._attempts, []
         try:
             await self._try_one()
@@ -349,7 +369,7 @@ def _describe(error: Exception, process: Process) -> str:
     return f"the lane ended while it opened the token (exit {code})"
 
 
-def kill(process: Process) -> None:
+def kill(process: Running) -> None:
     """End a lane at once; the event loop reaps it."""
     with contextlib.suppress(ProcessLookupError):
         process.kill()

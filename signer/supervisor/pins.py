@@ -43,6 +43,18 @@ class Pins:
         source = self.source(config, token)
         return source if isinstance(source, TypedPin) else None
 
+    def reveal_typed(self, config: Config) -> dict[str, str]:
+        """Return the PINs that a person typed, by token, for the next image of this process and nobody else."""
+        typed = {name: self._typed.get(_identity(config, name)) for name in config.tokens}
+        return {name: pin.read().reveal() for name, pin in typed.items() if pin is not None and pin.present}
+
+    def restore(self, config: Config, typed: dict[str, str]) -> None:
+        """Take the PINs that `reveal_typed` of the image before gave."""
+        for name, text in typed.items():
+            pin = self.typed(config, name)
+            if pin is not None:
+                pin.set(text)
+
     def keep(self, config: Config) -> None:
         """Wipe the PINs of tokens that `config` has no more."""
         wanted = {_identity(config, token) for token in config.tokens}

@@ -3,6 +3,7 @@
 What it guarantees:
 - One supervisor per state folder.
 - A reload that is invalid, or would lose a key that signed in the last hour, leaves the old process serving.
+- An upgrade replaces the code of this process and no socket, lock or signing process is without it meanwhile.
 - A freeze is on disk and confirmed by every signing process, or that process is killed, before it is acknowledged.
 - One writer of the audit log, whatever signing processes come and go.
 - Nothing that it does for block signatures or a freeze waits for the control process.
@@ -16,6 +17,7 @@ import fcntl
 import logging
 import os
 import signal
+import socket
 import time
 from datetime import UTC, datetime
 from functools import partial
@@ -32,7 +34,8 @@ from signer.policy import policies
 from signer.signing import audit, server
 from signer.signing.connection import Listener
 from signer.signing.freeze import FreezeMarkers
-from signer.supervisor import readiness, sockets, status
+from signer.supervisor import estate as estates
+from signer.supervisor import readiness, sockets, status, upgrade, worker
 from signer.supervisor.admin import AdminApp
 from signer.supervisor.alarms import Alarms
 from signer.supervisor.answers import Answers
@@ -46,13 +49,13 @@ from signer.supervisor.totals import Totals
 from signer.supervisor.wallet import Wallet
 
 if TYPE_CHECKING:
-    import socket
     from pathlib import Path
 
     from signer.alarm import Alarm
     from signer.chain.sighting import Sighting
     from signer.channel import Message
     from signer.config import Config, Key
+    from signer.supervisor.estate import Estate
     from signer.supervisor.lanes import LaneKeeper
     from signer.supervisor.worker import Worker
 
@@ -91,6 +94,22 @@ class Reloaded(NamedTuple):
     quarantined: dict[str, str]
 
 
+class Upgrade(NamedTuple):
+    """The last upgrade that was asked for.
+
+    Attributes:
+        attempt: its number, 0 if there was none.
+        state: `none`, `leaving` (the image before), `renewing` (this one), `done` or `refused`.
+        reason: why, where it was refused.
+        quarantined: as Reloaded.
+    """
+
+    attempt: int = 0
+    state: str = "none"
+    reason: str = ""
+    quarantined: dict[str, str] = {}  # noqa: RUF012 - never changed
+
+
 class Supervisor:
     """Everything of this process, tied together.
 
@@ -104,16 +123,20 @@ class Supervisor:
         alarms: what a person has to look at.
     """
 
-    def __init__(self, path: Path, config: Config, *, only: str | None) -> None:
+    def __init__(self, path: Path, config: Config, lock: int, *, only: str | None) -> None:
         self.path = path
         self.config = config
         self.pins = Pins()
         self.wallet = Wallet(self, config)
         self._only = only
+        self._lock = lock
+        self._upgrade = Upgrade()
+        self._leaving: asyncio.Task[None] | None = None
+        self._admin: tuple[server.Server, asyncio.Task[None]] | None = None
         self._bound: dict[str, socket.socket] = {}
         self._number = 0
         self._current: Generation | None = None
-        self._draining: set[Generation] = set()
+        self._draining: dict[Generation, asyncio.Task[None]] = {}
         self._preparing: Generation | None = None
         self._stopping = asyncio.Event()
         self._reloading = asyncio.Lock()
@@ -139,12 +162,42 @@ class Supervisor:
 
     # -- life ----------------------------------------------------------------------------------------
 
-    async def run(self) -> int:
-        """Serve until stopped. Returns the exit code."""
+    async def run(self, estate: Estate | None = None) -> int:
+        """Serve until stopped. Returns the exit code.
+
+        Args:
+            estate: of the image before, which this one takes over.
+        """
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.stop, "SIGTERM")
         loop.add_signal_handler(signal.SIGINT, self.stop, "SIGINT")
         loop.add_signal_handler(signal.SIGHUP, self._reload_on_signal)
+        if estate is None:
+            self._begin()
+        else:
+            self._take_over(estate)
+        upgrade.take_signals()
+        self._admin = self._start_admin()
+        code = 0
+        try:
+            if estate is None:
+                code = await self._first_processes()
+            else:
+                self._spawn(self._renew(estate.by))
+            if code == 0:
+                self._spawn(self.issued.learn(self._audit_path))
+                await self._stopping.wait()
+        finally:
+            log.info("stopping")
+            await self._end()
+            await self._stop_admin()
+            for sock in self._bound.values():
+                sockets.release(sock)
+            self.act(audit.STOP, f"uid {os.geteuid()}", None)
+            await self._audit.close()
+        return code
+
+    def _begin(self) -> None:
         self.act(audit.START, f"uid {os.geteuid()}", f"version {__version__}, configuration {self.path}")
         for mark in self._markers.list():
             self.act(
@@ -153,26 +206,13 @@ class Supervisor:
                 f"in force at start: {mark['scope']} {mark['name']}: {mark['reason']}",
             )
         self._bind(self.config)
-        admin = self._start_admin()
+
+    async def _first_processes(self) -> int:
         code = 0
-        try:
-            if self._only != "control":
-                code = await self._first_generation()
-            if code == 0 and self._only != "signing":
-                self._control.start(self.config, self._control_sockets())
-            if code == 0:
-                self._spawn(self.issued.learn(self._audit_path))
-                await self._stopping.wait()
-        finally:
-            log.info("stopping")
-            await self._end()
-            admin_server, admin_task = admin
-            admin_server.should_exit = True
-            await asyncio.gather(admin_task, return_exceptions=True)
-            for sock in self._bound.values():
-                sockets.release(sock)
-            self.act(audit.STOP, f"uid {os.geteuid()}", None)
-            await self._audit.close()
+        if self._only != "control":
+            code = await self._first_generation()
+        if code == 0 and self._only != "signing":
+            self._control.start(self.config, self._control_sockets())
         return code
 
     async def _first_generation(self) -> int:
@@ -209,19 +249,21 @@ class Supervisor:
         self._failure = "; ".join(f"{name}: {generation.reasons.get(name, '')}" for name in block)
         return bool(block) and all(state == "quarantined" for state in states)
 
-    async def _start_generation(self, config: Config) -> Generation:
-        self._number += 1
-        changed = partial(self._token_changed, self._number)
-        generation = Generation(
-            self._number,
+    def _generation(self, number: int, config: Config) -> Generation:
+        return Generation(
+            number,
             config,
             self.pins,
             self.wallet,
             self.alarms,
             on_audit=self._decision,
-            on_token=changed,
+            on_token=partial(self._token_changed, number),
             on_lane_lost=self._totals.lane_lost,
         )
+
+    async def _start_generation(self, config: Config) -> Generation:
+        self._number += 1
+        generation = self._generation(self._number, config)
         await generation.start(
             [self._bound[listener.address] for listener in selection.signing_listeners(config)]
         )
@@ -275,6 +317,10 @@ class Supervisor:
 
     async def _end(self) -> None:
         self._stopping.set()
+        if self._leaving is not None:
+            await asyncio.wait({self._leaving})
+            if self._current is not None:
+                self._current.stay()
         self.wallet.close()
         self.pins.wipe()
         generations = self._generations()
@@ -310,6 +356,13 @@ class Supervisor:
             listener.peers = frozenset({0, os.geteuid()})
         admin = server.build(AdminApp(self), listeners, bound)
         return admin, asyncio.create_task(admin.serve(sockets=[sock.dup() for sock in bound]))
+
+    async def _stop_admin(self) -> None:
+        if self._admin is not None:
+            admin, task = self._admin
+            admin.should_exit = True
+            await asyncio.gather(task, return_exceptions=True)
+            self._admin = None
 
     # -- audit ---------------------------------------------------------------------------------------
 
@@ -433,6 +486,7 @@ class Supervisor:
             "problems": self._problems(views, keys),
             "alarms": self.alarms.as_json(),
             "restarts": self._restarts,
+            "upgrade": self._upgrade._asdict(),
             "frozen": frozen,
             "answers": {name: views[purpose].said is not None for name, purpose in _PURPOSES},
             "nodes": status.node_terms(self.config),
@@ -540,7 +594,8 @@ class Supervisor:
             OSError: the marker cannot be written. Nothing is frozen then.
         """
         self._markers.set(scope, name, by, reason)
-        generations = self._generations()
+        # One that just starts signs nothing yet, and cannot answer in time; when it signs, it looks at the marker.
+        generations = [each for each in self._generations() if each.accepts]
         answers = await asyncio.gather(
             *(generation.acknowledge_freeze(_FREEZE_S) for generation in generations)
         )
@@ -627,14 +682,7 @@ class Supervisor:
                 raise
 
     async def _reload(self, by: str, wait: bool, giving_up: frozenset[str]) -> Reloaded:  # noqa: FBT001 - as reload
-        config = config_file.load(self.path)
-        policies.load(config)
-        if config.state_dir != self.config.state_dir:
-            raise ConfigError(f"{self.path}: state_dir: cannot change while the signer runs; restart it")
-        if config.admin_socket != self.config.admin_socket:
-            raise ConfigError(
-                f"{self.path}: the admin socket cannot change while the signer runs; restart it"
-            )
+        config = _load(self.path, self.config)
         bound = set(self._bound)
         try:
             self._bind(config)
@@ -692,6 +740,7 @@ class Supervisor:
     def _hand_over(self, config: Config, replacement: Generation | None) -> asyncio.Task[None] | None:
         """Let `replacement` be the current generation. Returns the draining of the one before."""
         old, self._current, self._preparing = self._current, replacement, None
+        self.alarms.cleared("upgrade-incomplete", "")
         wanted = {listener.address for listener in selection.served_listeners(config, self._only)}
         for address in set(self._bound) - wanted:
             sockets.release(self._bound.pop(address))
@@ -704,13 +753,150 @@ class Supervisor:
             self._control.start(config, self._control_sockets())
         if old is None:
             return None
-        self._draining.add(old)
         old.stop_accepting()  # before anyone is told that the new configuration is in service
-        return self._spawn(self._drain(old))
+        task = self._draining[old] = self._spawn(self._drain(old))
+        return task
 
     async def _drain(self, old: Generation) -> None:
         await old.drain(_DRAIN_S)
-        self._draining.discard(old)
+        self._draining.pop(old, None)
+
+    # -- upgrade -------------------------------------------------------------------------------------
+
+    async def upgrade(self, by: str) -> int:
+        """See that the code on disk starts, and let it take the place of this one. Returns the attempt's number.
+
+        This returns before it does. `status` of the next image says what became of it.
+
+        Raises:
+            AdminError: it does not start, or something would be lost. Nothing has happened.
+        """
+        async with self._reloading:
+            degraded = self._audit.state()["degraded"]
+            if degraded:
+                raise AdminError(f"what waits for the audit log would be lost: {degraded}")
+            try:
+                await upgrade.rehearse(self._estate(by, self._upgrade.attempt + 1))
+            except AdminError as error:
+                log.error("upgrade refused", extra={"reason": str(error), "caller": by})
+                raise
+            self._upgrade = Upgrade(self._upgrade.attempt + 1, "leaving")
+            self._leaving = self._spawn(self._leave(by, self._upgrade.attempt))
+            return self._upgrade.attempt
+
+    def _estate(self, by: str, attempt: int, *, pins: int = -1) -> Estate:
+        return estates.Estate(
+            format=estates.FORMAT,
+            version=__version__,
+            rehearsal=False,
+            attempt=attempt,
+            by=by,
+            config=self.config,
+            lock=self._lock,
+            sockets={address: sock.fileno() for address, sock in self._bound.items()},
+            pins=pins,
+            generation=self._current.remains() if self._current is not None else None,
+            number=self._number,
+            started=self._started,
+            restarts=self._restarts,
+            next_lane=worker.next_lane(),
+            wallet=self.wallet.remains(),
+        )
+
+    async def _leave(self, by: str, attempt: int) -> None:
+        """End as this image. Only a freeze cannot be confirmed meanwhile: its marker works all the same."""
+        async with self._reloading:
+            current = self._current
+            steps = [self._drained, self._control.stop, self._stop_admin, self._let_go]
+            if current is not None:
+                steps = [steps[0], current.settle, *steps[1:], current.leave]
+            for step in steps:
+                if self._stopping.is_set():
+                    return
+                await step()
+            await upgrade.reaped(current.pids if current is not None else set())
+            self.act(audit.UPGRADE, by, f"version {__version__} hands over")
+            log.info("handing over to the code on disk", extra={"caller": by, "version": __version__})
+            upgrade.hold_signals()
+            await self._audit.close()
+            if self._stopping.is_set():
+                self._audit = AuditLog(self._audit_path)
+                return
+            pins = estates.seal_pins(self.pins.reveal_typed(self.config))
+            try:
+                upgrade.replace(self._estate(by, attempt, pins=pins))
+            except OSError as error:
+                if pins >= 0:
+                    os.close(pins)
+                self._stay(f"the new code cannot be executed: {error.strerror}; the old one serves on")
+
+    async def _drained(self) -> None:
+        if self._draining:
+            await asyncio.wait(set(self._draining.values()))
+
+    async def _let_go(self) -> None:
+        """End everything that would start or kill a process."""
+        others = self._tasks - {self._leaving}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    def _stay(self, reason: str) -> None:
+        """Take back `_leave`."""
+        upgrade.take_signals()
+        self._audit = AuditLog(self._audit_path)
+        self._refused_upgrade(reason)
+        if self._current is not None:
+            self._current.stay()
+            self._watch(self._current)
+        self._admin = self._start_admin()
+        if self._only != "signing":
+            self._control.start(self.config, self._control_sockets())
+        self._spawn(self.issued.learn(self._audit_path))
+
+    def _take_over(self, estate: Estate) -> None:
+        """Become the owner of what the image before left."""
+        for address, descriptor in estate.sockets.items():
+            sock = self._bound[address] = socket.socket(fileno=descriptor)
+            sock.setblocking(False)
+        self._number, self._started, self._restarts = estate.number, estate.started, estate.restarts
+        self._upgrade = Upgrade(estate.attempt, "renewing")
+        worker.number_lanes_from(estate.next_lane)
+        self.pins.restore(self.config, estates.unseal_pins(estate.pins))
+        self.wallet.adopt(estate.wallet)
+        self.act(audit.UPGRADE, estate.by, f"version {__version__} after {estate.version}")
+        remains = estate.generation
+        if remains is not None:
+            generation = self._generation(remains.number, self.config)
+            generation.take_over(remains)
+            self._current = generation
+            self._watch(generation)
+
+    async def _renew(self, by: str) -> None:
+        """Replace the processes of the image before, by a reload. If that is refused, they serve on."""
+        attempt = self._upgrade.attempt
+        try:
+            done = await self.reload(by)
+        except (ConfigError, AdminError) as error:
+            self._incomplete(str(error))
+        except Exception as error:  # the old signing process must not end over a fault of the new code
+            log.exception("upgrade incomplete")
+            self._incomplete(f"a fault of the new code, {type(error).__name__}; the log has the place")
+        else:
+            self._upgrade = Upgrade(attempt, "done", "", done.quarantined)
+            log.info("upgraded", extra={"caller": by, "version": __version__, "generation": done.generation})
+
+    def _incomplete(self, reason: str) -> None:
+        self._refused_upgrade(
+            f"the supervisor runs {__version__}, the signing process is the old one: {reason}"
+        )
+        self.alarms.raised("supervisor", "upgrade-incomplete", "", self._upgrade.reason)
+        if self._only != "signing":
+            self._control.start(self.config, self._control_sockets())
+
+    def _refused_upgrade(self, reason: str) -> None:
+        self._upgrade = Upgrade(self._upgrade.attempt, "refused", reason)
+        log.error("upgrade refused", extra={"reason": reason})
 
 
 async def _ask(worker: Worker | None) -> Message | None:
@@ -727,6 +913,21 @@ def _why_lost(generation: Generation, name: str) -> str:
     if state.state != "logged-in":
         return f"token {key.token} is {state.state}: {state.reason}"
     return generation.reasons.get(name, "it was not checked in time")
+
+
+def _load(path: Path, running: Config) -> Config:
+    """Return the configuration on disk, for a signer that runs with another one.
+
+    Raises:
+        ConfigError: it is invalid, or another place than the running signer's.
+    """
+    config = config_file.load(path)
+    policies.load(config)  # the signing process would end over a file that is no ABI
+    if config.state_dir != running.state_dir:
+        raise ConfigError(f"{path}: state_dir: cannot change while the signer runs; restart it")
+    if config.admin_socket != running.admin_socket:
+        raise ConfigError(f"{path}: the admin socket cannot change while the signer runs; restart it")
+    return config
 
 
 def _lock(state_dir: Path) -> int:
@@ -771,18 +972,26 @@ def run(path: Path, only: str | None = None) -> int:
     """
     os.umask(0o077)
     harden()
+    estate = estates.receive(os.environ)
+    if estate is not None and estate.rehearsal:
+        _load(path, estate.config)
+        upgrade.play()
+        return 0
     configure("supervisor")
     if not lock_memory():
         log.warning(
             "memory is not locked: PINs may be swapped out",
             extra={"remedy": "start it with LimitMEMLOCK=infinity (systemd), or without swap"},
         )
-    config = config_file.load(path)
-    policies.load(config)  # the signing process would end over a file that is no ABI
-    lock = _lock(config.state_dir)
+    if estate is None:
+        config = config_file.load(path)
+        policies.load(config)  # as _load
+        lock = _lock(config.state_dir)
+    else:
+        config, lock = estate.config, estate.lock
 
     async def serve() -> int:
-        return await Supervisor(path, config, only=only).run()
+        return await Supervisor(path, config, lock, only=only).run(estate)
 
     try:
         return uvloop.run(serve())

@@ -15,6 +15,8 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from pydantic import BaseModel
+
 from hsm.errors import HsmError, PinSourceError
 from hsm.pin import Pin, same_pin
 from hsm.refused import RefusedMarker
@@ -55,6 +57,15 @@ class WalletRefusalError(SignerError):
         self.code = code
 
 
+class WalletRemains(BaseModel, frozen=True, extra="forbid"):
+    """For the next image of the supervisor. Times in s of the monotonic clock."""
+
+    timeout_s: float | None
+    used: float
+    guesses: dict[str, int]
+    pauses: dict[str, float]
+
+
 class Wallet:
     """The tokens of purpose block, as cleos sees them: each is a wallet."""
 
@@ -91,6 +102,19 @@ class Wallet:
             return {"error": "a fault of the supervisor; its log has the place", "code": "failed"}
         self.used()
         return content or {}
+
+    def remains(self) -> WalletRemains:
+        """Return what `adopt` needs in the next image of this process. PINs are not in it."""
+        return WalletRemains(
+            timeout_s=self._timeout_s, used=self._used, guesses=self._guesses, pauses=self._pause_until
+        )
+
+    def adopt(self, remains: WalletRemains) -> None:
+        """Go on with the clocks and counts of the image before."""
+        self._timeout_s, self._used = remains.timeout_s, remains.used
+        self._guesses.update(remains.guesses)
+        self._pause_until.update(remains.pauses)
+        self._arm()
 
     # -- locks ---------------------------------------------------------------------------------------
 

@@ -3,30 +3,83 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import signal
+import socket
 import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+from pydantic import BaseModel
+
 from hsm.refused import RefusedMarker
+from signer import channel as channels
 from signer import questions, selection
 from signer.questions import Questions
 from signer.supervisor import child
-from signer.supervisor.lanes import LaneKeeper, kill
+from signer.supervisor.lanes import LaneKeeper, OpenLane, kill
 
 if TYPE_CHECKING:
-    import socket
-    from asyncio.subprocess import Process
     from collections.abc import Callable
 
     from signer.channel import Channel, Message
     from signer.config import Config
-    from signer.supervisor.lanes import OpenLane
+    from signer.supervisor.child import Running
     from signer.supervisor.pins import Pins
 
 _ANSWER_S = 0.5
-_LANE_IDS = itertools.count(1)
+
+
+class _Numbers:
+    """Lanes are numbered through all processes of a supervisor."""
+
+    next = 1
+
+
+def next_lane() -> int:
+    """Return the number of the next lane, and leave it."""
+    return _Numbers.next
+
+
+def number_lanes_from(number: int) -> None:
+    """Let the next lane have this number."""
+    _Numbers.next = number
+
+
+def _lane_number() -> int:
+    _Numbers.next += 1
+    return _Numbers.next - 1
+
+
+class LaneRemains(BaseModel, frozen=True, extra="forbid"):
+    """A lane, for the next image of the supervisor. `started` in s of the monotonic clock."""
+
+    id: int
+    pid: int
+    started: float
+
+
+class Remains(BaseModel, frozen=True, extra="forbid"):
+    """A worker, for the next image of the supervisor.
+
+    Attributes:
+        pid: the process.
+        channel: the descriptor of our end of its channel.
+        next_question: the first number of a question that it was not asked.
+        started: s of the monotonic clock.
+        states: as Worker.
+        reasons: as Worker.
+        checked: the tokens whose keys it has checked.
+        lanes: by token.
+    """
+
+    pid: int
+    channel: int
+    next_question: int
+    started: float
+    states: dict[str, str]
+    reasons: dict[str, str]
+    checked: list[str]
+    lanes: dict[str, list[LaneRemains]]
 
 
 class Worker(ABC):
@@ -68,9 +121,10 @@ class Worker(ABC):
         self._module = module
         self._on_token = on_token
         self._on_lane_lost = on_lane_lost
-        self._process: Process | None = None
+        self._process: Running | None = None
         self._channel: Channel | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._settled = False
         self.checked = {name: asyncio.Event() for name in tokens}
         marker = RefusedMarker(config.pin_refused_dir)
         self.keepers = {
@@ -82,7 +136,7 @@ class Worker(ABC):
                 marker,
                 backoff_max_s=config.lanes.restart_backoff_max_ms / 1000,
                 realtime=config.realtime.enabled and config.tokens[name].purpose == "block",
-                next_id=lambda: next(_LANE_IDS),
+                next_id=_lane_number,
                 hand_over=self._hand_over,
                 on_state=self._token_changed,
             )
@@ -100,6 +154,67 @@ class Worker(ABC):
         self._process, self._channel = await child.start(
             self._module, self.config, sockets, self._on_message, self._lost
         )
+        self._tasks = [asyncio.create_task(keeper.run()) for keeper in self.keepers.values()]
+
+    def remains(self) -> Remains:
+        """Return what `adopt` needs in the next image of this process."""
+        return Remains(
+            pid=self.pid,
+            channel=self._channel.fileno() if self._channel else -1,
+            next_question=self.questions.next,
+            started=self.started,
+            states=self.states,
+            reasons=self.reasons,
+            checked=[name for name, event in self.checked.items() if event.is_set()],
+            lanes={
+                name: [
+                    LaneRemains(id=lane.id, pid=lane.pid, started=lane.started)
+                    for lane in keeper.state.lanes.values()
+                ]
+                for name, keeper in self.keepers.items()
+            },
+        )
+
+    async def settle(self) -> None:
+        """Start no more lanes, and wait until those that are just opening are open, or are not."""
+        self._settled = True
+        for keeper in self.keepers.values():
+            keeper.leave()
+        await asyncio.gather(*self._tasks)
+
+    async def leave(self) -> None:
+        """After `settle`: read and send nothing more. The process serves on; what it says waits in the kernel."""
+        if self._channel is not None:
+            await self._channel.quiet()
+
+    def stay(self) -> None:
+        """Take back `settle` and `leave`."""
+        if not self._settled:
+            return
+        self._settled = False
+        for keeper in self.keepers.values():
+            keeper.stay()
+        self._tasks = [asyncio.create_task(keeper.run()) for keeper in self.keepers.values()]
+        if self._channel is not None:
+            self._channel.resume()
+
+    def adopt(self, remains: Remains) -> None:
+        """Take the place of the worker that an earlier image of this process left.
+
+        Raises:
+            OSError: its process is gone.
+        """
+        self._process = child.Adopted(remains.pid)
+        self.started = remains.started
+        self.states.update(remains.states)
+        self.reasons.update(remains.reasons)
+        self.questions = Questions(self.send, remains.next_question)
+        for name in remains.checked:
+            self.checked[name].set()
+        for name, lanes in remains.lanes.items():
+            adopted = [OpenLane(lane.id, lane.pid, child.Adopted(lane.pid), lane.started) for lane in lanes]
+            self.keepers[name].adopt(adopted)
+        self._channel = channels.Channel(socket.socket(fileno=remains.channel), self._on_message, self._lost)
         self._tasks = [asyncio.create_task(keeper.run()) for keeper in self.keepers.values()]
 
     async def kill(self) -> None:
@@ -125,6 +240,12 @@ class Worker(ABC):
     def pid(self) -> int:
         """The process id, 0 before it started."""
         return self._process.pid if self._process else 0
+
+    @property
+    def pids(self) -> set[int]:
+        """Its process id and those of its lanes."""
+        lanes = (lane for keeper in self.keepers.values() for lane in keeper.state.lanes.values())
+        return {self.pid, *(lane.pid for lane in lanes)}
 
     # -- what is known of it -------------------------------------------------------------------------
 

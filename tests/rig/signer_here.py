@@ -103,7 +103,7 @@ async def signer_here(site: Site) -> AsyncIterator[SignerHere]:
 
     site.write()
     with mock.patch.object(child, "start", start):
-        above = Supervisor(site.config, config_file.load(site.config), only=None)
+        above = Supervisor(site.config, config_file.load(site.config), -1, only=None)
         running = asyncio.create_task(above.run())
         control = await begun
         here = SignerHere(site, above, control)

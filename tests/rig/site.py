@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -35,6 +36,8 @@ CONTROL = "control"
 _TIMEOUT_MS = 5_000
 #: s. Against a hang.
 _ADMIN_S = 30.0
+_COMMAND_S = 120.0
+REPOSITORY = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,7 @@ class Site:
         folder: short, because a unix socket's path is.
         settings: further lines of the file, before its tables.
         chain: the lines of the table of the one chain.
+        code: the folder with the packages `signer` and `hsm` that run.
     """
 
     folder: Path
@@ -134,6 +138,7 @@ class Site:
     settings: list[str] = field(default_factory=list)
     chain: list[str] = field(default_factory=lambda: [f'id = "{"ab" * 32}"'])
     only: str | None = "signing"
+    code: Path = REPOSITORY
     program: Program | None = None
 
     @classmethod
@@ -172,6 +177,27 @@ class Site:
         shim = Shim(SOFTHSM, folder)
         self.tokens[token] = replace(self.tokens[token], shim=shim, lanes=lanes)
         return shim
+
+    def copy_code(self) -> Path:
+        """Let the signer run from a copy of its code, which can be changed while it runs. Lanes run the original."""
+        self.code = self.folder / "code"
+        for package in ("signer", "hsm"):
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(REPOSITORY / package, self.code / package, ignore=ignored)
+        return self.code
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a `signer` command on this configuration, as a person does."""
+        return subprocess.run(
+            [sys.executable, "-m", "signer.cli", *arguments, "--config", self.config],
+            env={"PATH": os.environ["PATH"]},
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_COMMAND_S,
+            check=False,
+        )
 
     def key(self, label: str, node: str = "primary") -> str:
         """Return the public key of a configured key."""
@@ -235,8 +261,8 @@ class Site:
                 *(("--only", self.only) if self.only else ()),
             ],
             self.folder / "log",
-            environment={"PATH": os.environ["PATH"]},
-            folder=Path(__file__).parents[2],
+            environment={"PATH": os.environ["PATH"], "PYTHONPATH": str(self.code)},
+            folder=self.code,
         )
         return self.program
 

@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from rig.family import family
 from rig.hsm_home import SOFTHSM, Home, make_home
 from rig.program import Program, free_port
 from rig.shim import Shim
@@ -260,6 +261,11 @@ class WalletSite:
         yield self.folder / "log"
 
     # -- requests ------------------------------------------------------------------------------------
+
+    def processes(self) -> Iterator[Path]:
+        """Yield the /proc folder of the supervisor and of everything that it started."""
+        assert self.program is not None
+        yield from family(self.program.pid)
 
     def ask(
         self,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from rig.site import Load
+from rig.site import NODES, Load
 
 from signer.errors import AdminRefusedError
 
@@ -160,3 +161,20 @@ def test_a_marker_that_a_person_makes_freezes_too(site: Site) -> None:
     assert is_frozen(site, "r1-1")
     assert site.status()["frozen"][0]["name"] == "primary"
     site.sign("r1-1", node="standby")
+
+
+def test_a_freeze_that_comes_during_a_reload_lets_it_go_on(site: Site) -> None:
+    """A signing process that just starts cannot confirm, and has nothing to: it is not killed for it."""
+    site.start()
+    pid = site.status()["signing_pid"]
+    reloading = threading.Thread(target=site.admin.post, args=("/v1/reload",))
+    reloading.start()
+    site.wait(lambda _: len(site.events("token state")) > len(NODES), "the new process has a token")
+    freeze(site)
+    reloading.join()
+    status = site.wait(lambda status: status["generation"] == 2, "the reload is done")
+    assert status["signing_pid"] != pid
+    assert (site.events("signing process did not confirm the freeze; killed"), status["restarts"]) == ([], 0)
+    assert is_frozen(site, "r1-1")
+    unfreeze(site)
+    site.sign("r1-1")

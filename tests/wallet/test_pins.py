@@ -279,3 +279,28 @@ def test_only_permitted_users_are_served(site: WalletSite) -> None:
 
     assert "signer_peer_exception" in printed
     assert site.ask("list_wallets").status == 200
+
+
+def test_a_typed_pin_outlives_an_upgrade(site: WalletSite) -> None:
+    """Nobody types it again, and it is in no environment, command line or log; the idle time goes on."""
+    shim = site.shim(DEFAULT)
+    site.start()
+    site.unlock()
+    site.do("set_timeout", 3600)
+    done = site.run("upgrade")
+    assert done.returncode == 0, done.stderr
+    assert _state(site) == "logged-in"
+    assert f"{DEFAULT} *" in site.wallets()
+    assert set(_tries(shim)) == {_OK}
+    pin = site.pin(DEFAULT).encode()
+    for process in site.processes():
+        assert pin not in (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
+    assert site.program is not None
+    assert pin not in site.program.log().encode()
+    # The new image has it for lanes to come.
+    os.kill(site.status()["tokens"][DEFAULT]["lanes"][0]["pid"], signal.SIGKILL)
+    site.program.wait_for(
+        lambda: _state(site) == "logged-in" and len(_tries(shim)) > 2, "another lane logs in"
+    )
+    site.do("lock_all")
+    assert _state(site) == "locked"
