@@ -1,0 +1,1 @@
+"""The edge of the doctor: what asks processes, files, sockets and nodes. Nothing here judges."""

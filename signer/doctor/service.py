@@ -1,0 +1,156 @@
+"""The signer as a whole: does it run, is it ready, is it the one that is installed, does anything hold it back. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from signer.doctor.finding import Finding, failure, ok, unknown, unless, warning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+
+def down(silence: str, *, running: bool) -> Iterator[Finding]:
+    """Yield what a signer that does not answer comes to.
+
+    Args:
+        silence: what was met on its admin socket.
+        running: whether somebody listens there.
+    """
+    if running:
+        remedy = "look at its log; if it stays so: end the process, then start the signer"
+    else:
+        remedy = "systemctl start antelope-signer (a trial: ./deploy/quickstart --detach)"
+    yield failure("signer", "", silence.split(";")[0], remedy)
+
+
+def check(status: Mapping[str, Any], installed: str) -> Iterator[Finding]:
+    """Yield what `signer status` says of the signer as a whole.
+
+    Args:
+        status: the answer of the admin socket.
+        installed: the version of the code that looks.
+    """
+    yield from _running(status)
+    yield from _version(status, installed)
+    yield from _restarts(status)
+    yield from _requests(status)
+    yield from _freezes(status)
+    yield from _alarms(status)
+    yield from _control(status)
+
+
+def _running(status: Mapping[str, Any]) -> Iterator[Finding]:
+    state = str(status.get("state", "?"))
+    what = f"{state}, pid {status.get('pid', '?')}, generation {status.get('generation', '?')}"
+    if status.get("only") == "control":
+        yield ok("signer", "", f"{what}; only the control process is here, so nothing signs blocks")
+    elif status.get("ready") is True:
+        yield ok("signer", "", f"{what}; every node has a key that can sign")
+    elif state == "starting":
+        yield failure("signer", "", f"{what}: it does not serve yet", "wait a few seconds and look again")
+    else:
+        yield failure(
+            "signer",
+            "",
+            f"{what}, NOT READY: a node has no key that can sign",
+            "see the lines of tokens and keys",
+        )
+
+
+def _version(status: Mapping[str, Any], installed: str) -> Iterator[Finding]:
+    running = str(status.get("version", "?"))
+    if running == installed:
+        yield ok("version", "signer", f"{running} runs and is installed")
+    else:
+        yield warning(
+            "version",
+            "signer",
+            f"{running} runs, {installed} is installed here",
+            "restart the signer between two rounds: runbook, Planned restart between rounds",
+        )
+
+
+def _restarts(status: Mapping[str, Any]) -> Iterator[Finding]:
+    count = status.get("restarts") or 0
+    if count:
+        yield warning(
+            "restarts",
+            "signing",
+            f"the signing process was replaced {count} times since the signer started",
+            "its log says why: grep 'signing process ended' in it",
+        )
+    else:
+        yield ok("restarts", "signing", "the signing process is the first one since the signer started")
+
+
+def _requests(status: Mapping[str, Any]) -> Iterator[Finding]:
+    counted = (status.get("counters") or {}).get("verdicts")
+    if not isinstance(counted, dict):
+        yield unknown("requests", "", "the signing process does not say", "wait a second and look again")
+        return
+    signed, late, failed = (int(counted.get(word, 0)) for word in ("signed", "late", "failed"))
+    fine = ok("requests", "", f"{signed} signed, none late, none failed, since the signing process started")
+    faults = []
+    if late or failed:
+        faults.append(
+            warning(
+                "requests",
+                "",
+                f"{late} signatures came too late and {failed} failed, of {signed + late + failed} requests since "
+                "the signing process started",
+                "see the lines of latency, tokens and the host; runbook, Late signatures",
+            )
+        )
+    yield from unless(faults, fine)
+
+
+def _freezes(status: Mapping[str, Any]) -> Iterator[Finding]:
+    faults = []
+    for marker in status.get("frozen") or []:
+        scope, name = str(marker.get("scope", "?")), str(marker.get("name") or "")
+        option = "--all" if scope == "all" else f"--{scope} {name}"
+        what = "every key" if scope == "all" else f"{scope} {name}"
+        faults.append(
+            failure(
+                "freeze",
+                name or scope,
+                f"{what} is frozen and signs nothing: {marker.get('reason', '')} "
+                f"(by {marker.get('by', '?')} at {marker.get('at', '?')})",
+                f"if the reason is gone: signer unfreeze {option} --reason WHY",
+            )
+        )
+    yield from unless(faults, ok("freeze", "", "nothing is frozen"))
+
+
+def _alarms(status: Mapping[str, Any]) -> Iterator[Finding]:
+    alarms = status.get("alarms")
+    if alarms is None:
+        return
+    faults = [
+        failure(
+            "alarm",
+            str(each.get("subject") or each.get("name")),
+            f"{each.get('name')}: {each.get('text')} ({each.get('count', 1)} times)",
+            f"runbook, Alarm: {each.get('name')}",
+        )
+        for each in alarms
+    ]
+    yield from unless(faults, ok("alarm", "", "no alarm is in force"))
+
+
+def _control(status: Mapping[str, Any]) -> Iterator[Finding]:
+    control = status.get("control") or {}
+    state = str(control.get("state", "?"))
+    if state == "ready":
+        yield ok("control", "", f"the control process serves, pid {control.get('pid', '?')}")
+    elif state == "off" or status.get("only") == "signing":
+        yield ok("control", "", "there is no control process here, so this signer moves no production")
+    else:
+        yield warning(
+            "control",
+            "",
+            f"the control process is {state}: blocks are signed, production cannot be moved",
+            "wait a second; then the log: grep 'control process ended' in it",
+        )
