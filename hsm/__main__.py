@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pkcs11 import TokenFlag
+
 from hsm.errors import (
     DeviceError,
     HsmError,
@@ -48,12 +50,19 @@ TOKEN: Final = 6
 #: 128 + SIGINT, as shells report it.
 INTERRUPTED: Final = 130
 
+#: What a token tells of PINs that were wrong (PKCS#11 2.40, CK_TOKEN_INFO).
+_PIN_FLAGS: Final = (
+    TokenFlag.USER_PIN_COUNT_LOW,
+    TokenFlag.USER_PIN_FINAL_TRY,
+    TokenFlag.USER_PIN_LOCKED,
+)
+
 _EXIT_CODES: Final = """\
 exit codes:
   0  done
   1  failed or refused; nothing was overwritten
   2  the command line or the token URI is wrong
-  5  done, and a key has findings
+  5  done, and a key has findings, or the token tells of wrong PINs
   6  a problem of the module, the token or the PIN
 """
 
@@ -161,6 +170,27 @@ def _records(options: argparse.Namespace) -> list[KeyRecord]:
     pin = PinFile(options.pin_file).read()
     with Module(uri.module_path).session(uri, pin) as session:
         return list_keys(session)
+
+
+def _show(options: argparse.Namespace) -> int:
+    """Tell whether the token is there. No PIN is needed, so nothing is counted by the token."""
+    uri = parse_uri(options.uri)
+    module, name, flags, problem = None, "", [], ""
+    try:
+        module = Module(uri.module_path)
+        name, token = module.name, module.find_token(uri)
+        flags = [f"CKF_{flag.name}" for flag in _PIN_FLAGS if token.flags & flag]
+    except (ModuleError, TokenAbsentError, TokenAmbiguousError, DeviceError) as error:
+        problem = str(error)
+    if options.json:
+        print(json.dumps({"module": name, "present": not problem, "flags": flags, "problem": problem}))
+    elif not problem:
+        print(f"{uri}: present, {name}{', ' if flags else ''}{', '.join(flags)}")
+    else:
+        print(f"{PROGRAM}: {problem}", file=sys.stderr)
+    if problem:
+        return TOKEN
+    return FINDINGS if flags else OK
 
 
 def _audit(options: argparse.Namespace) -> int:
@@ -302,6 +332,15 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_list)
 
     command = _command(
+        commands,
+        "show",
+        "say whether a token is there, without its PIN",
+        f"{PROGRAM} show --uri 'pkcs11:token=primary?module-path={_EXAMPLE_MODULE}'",
+    )
+    _add_uri(command)
+    command.set_defaults(run=_show)
+
+    command = _command(
         commands, "audit", "say what makes a key unfit to sign", f"{PROGRAM} audit {_EXAMPLE_TOKEN} --json"
     )
     _add_token(command)
@@ -347,12 +386,16 @@ def _command(commands: Any, name: str, summary: str, example: str) -> argparse.A
     return command
 
 
-def _add_token(command: argparse.ArgumentParser) -> None:
+def _add_uri(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--uri",
         required=True,
         help="token URI (RFC 7512): pkcs11:token=LABEL?module-path=FILE, without a PIN",
     )
+
+
+def _add_token(command: argparse.ArgumentParser) -> None:
+    _add_uri(command)
     command.add_argument(
         "--pin-file",
         required=True,

@@ -85,6 +85,13 @@ class Module:
         }.get(code, "; see the module's own configuration and log (SoftHSM: the file in SOFTHSM2_CONF)")
         raise ModuleError(f"{self.path} cannot be initialised: {cryptoki.name_of(code)}{hint}")
 
+    @property
+    def name(self) -> str:
+        """Maker, description and version of the library, as it says them."""
+        library = self._library
+        version = ".".join(str(part) for part in library.library_version)
+        return f"{library.manufacturer_id.strip()} {library.library_description.strip()} {version}"
+
     def finalize(self) -> None:
         """End every session of the process and stop the module. A stopped module is not used again."""
         self._c.finalize()

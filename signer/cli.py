@@ -193,6 +193,27 @@ def _add_process(commands: _Commands) -> None:
         help="exit with 5 when the signer is ready and something needs attention (the lines `attention:`)",
     )
 
+    _add_doctor(commands)
+
+
+def _add_doctor(commands: _Commands) -> None:
+    doctor = _add_control(
+        commands, "doctor", ("doctor", "doctor"), "say what can make a producer miss or leak, and what to do"
+    )
+    doctor.description = (
+        "Look at everything that can make a producer miss or leak: each line is ok, warning, failure or unknown, with "
+        "what to do. The worst stand last. Works while the signer is down, too; nothing is changed."
+    )
+    doctor.add_argument(
+        "--production", action="store_true", help="also what will do for a trial only is a failure"
+    )
+    doctor.add_argument(
+        "--strict", action="store_true", help="exit with 5 for warnings and for what is not known, too"
+    )
+    doctor.add_argument("--quick", action="store_true", help="measure nothing; takes a second or two")
+    doctor.add_argument("--chain", action="append", metavar="CHAIN", help="this chain only; can be repeated")
+    doctor.add_argument("--node", action="append", metavar="NODE", help="this node only; can be repeated")
+
 
 def _add_freeze(commands: _Commands) -> None:
     freeze = _add(commands, "freeze", ("freeze", "freeze"), "stop signatures at once")

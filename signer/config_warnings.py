@@ -102,7 +102,7 @@ def _nodes(config: Config) -> Iterator[str]:
         if len(own) == 1:
             yield f"nodes.{name}: has one key, so a rotation needs a restart of nodeos; add a spare"
         elif len({key.token for key in own}) == 1 and len(config.tokens) > 1:
-            yield f"nodes.{name}: all its keys are in token {own[0].token} and stop with it"
+            yield f"nodes.{name}: all its keys are in token {own[0].token} and stop with it; put one into another"
 
 
 def _listener(at: str, listener: Listener) -> Iterator[str]:

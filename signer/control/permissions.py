@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 
@@ -14,8 +15,12 @@ from signer.control.problem import ProblemError
 from signer.control.services import Given
 from signer.control.view import View
 from signer.errors import ChainError
+from signer.policy.bypass import bypasses
 from signer.rotation import permission
-from signer.rotation.permission import Verdict
+from signer.rotation.permission import Check, Verdict
+
+if TYPE_CHECKING:
+    from signer.config import Config
 
 router = APIRouter(prefix="/v1/permissions", tags=["permissions"], responses=problem.RESPONSES)
 
@@ -52,6 +57,16 @@ class PermissionView(View):
     """Whether no check is a failure."""
 
 
+def _around(config: Config, chain: str) -> Check:
+    """Whether the signer's own policies let an account key do what only a rotation should. No chain knows that."""
+    found = [each for each in bypasses(config) if each.chain == chain]
+    if not found:
+        return Check("bypass", Verdict.OK, "no policy lets an account key do what only a rotation should")
+    text = "; ".join(f"{each.at}: {each.text}" for each in found)
+    remedy = "take these rules out of [[policies]], then signer reload: signer rotate does that with a preflight"
+    return Check("bypass", Verdict.FAILURE, text, remedy)
+
+
 @router.get("/{chain}")
 async def show(chain: str, _: Viewer, services: Given) -> PermissionView:
     """Return how the permission is made, and whether it is as it should be. The chain is asked."""
@@ -75,7 +90,10 @@ async def show(chain: str, _: Viewer, services: Given) -> PermissionView:
             f"No API node of {chain} tells: {error}.",
             {"retry-after": "5"},
         ) from None
-    checks = permission.verify(account, authorized, chain=settings, own=own, block_keys=block_keys)
+    checks = [
+        *permission.verify(account, authorized, chain=settings, own=own, block_keys=block_keys),
+        _around(config, chain),
+    ]
     return PermissionView(
         chain=chain,
         producer=settings.producer,

@@ -55,5 +55,7 @@ def _writing(state: Mapping[str, Any]) -> Finding:
         )
     waiting = int(state.get("waiting") or 0)
     if waiting > _WAITING:
-        return failure("audit-writes", "", f"{waiting} entries wait for the disk", "look at the disk: iostat -x 1")
+        return failure(
+            "audit-writes", "", f"{waiting} entries wait for the disk", "look at the disk: iostat -x 1"
+        )
     return ok("audit-writes", "", f"written, {waiting} entries wait, none lost")

@@ -1,4 +1,4 @@
-"""The chain's API nodes and our nodeos: do they answer, are they of this chain, in sync, and agreed on the time. Pure."""
+"""The chain's API nodes and our nodeos: do they answer, of this chain, in sync, and agreed on the time. Pure."""
 
 from __future__ import annotations
 
@@ -56,6 +56,24 @@ def check(
     yield from _clock(chain, good)
 
 
+def silent(chain: str, producer: str | None) -> Iterator[Finding]:
+    """Yield what a chain comes to that no address is known of."""
+    if producer is not None:
+        yield warning(
+            "api",
+            chain,
+            "no API node is configured, so nobody tells who produces and this signer moves no production",
+            f'[chains.{chain}] api = ["http://...", "http://..."]',
+        )
+        return
+    yield unknown(
+        "api",
+        chain,
+        "no API node and no producer are configured: nothing is known of nodes, clock and chain",
+        f'[chains.{chain}] api = ["http://...", "http://..."], and its producer; or [nodes.NAME] api',
+    )
+
+
 def _node(name: str, fact: HeadFact | None, chain_id: str, best: int) -> Finding:
     if fact is None:
         return unknown(
@@ -95,7 +113,9 @@ def _clock(chain: str, good: Sequence[HeadFact]) -> Iterator[Finding]:
     """Compare the local clock with the newest head: a head in the future is a clock that is slow."""
     newest = min(good, key=lambda each: each.ahead_s, default=None)
     if newest is None:
-        yield unknown("clock", chain, "no node of this chain answers, so nothing tells", "see the lines of api")
+        yield unknown(
+            "clock", chain, "no node of this chain answers, so nothing tells", "see the lines of api"
+        )
         return
     ahead = newest.ahead_s
     behind = sorted(each.ahead_s for each in good)
@@ -122,4 +142,8 @@ def _clock(chain: str, good: Sequence[HeadFact]) -> Iterator[Finding]:
             "timedatectl; look again in some seconds",
         )
     else:
-        yield ok("clock", chain, f"{ahead:+.1f} s from the newest head {agreed}, {behind[-1]:+.1f} s from the oldest")
+        yield ok(
+            "clock",
+            chain,
+            f"{ahead:+.1f} s from the newest head {agreed}, {behind[-1]:+.1f} s from the oldest",
+        )

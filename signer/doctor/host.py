@@ -54,10 +54,13 @@ def _disk(config: Config, host: HostFact) -> Finding:
     at = str(config.state_dir)
     if host.free_bytes is None:
         return unknown("disk", at, "this user may not look at it", "run this as root or as the signer's user")
-    text = f"{host.free_bytes / _MB:.0f} MB and {host.free_files} files free; the audit log has {host.log_bytes / _MB:.1f} MB"
+    free, log = f"{host.free_bytes / _MB:.0f} MB", f"{host.log_bytes / _MB:.1f} MB"
+    text = f"{free} and {host.free_files} files free; the audit log has {log}"
     remedy = f"make room on the file system of {at}: df -h {at}"
     if host.free_bytes < _FREE_FAILURE or host.free_files < _FILES_FAILURE:
-        return failure("disk", at, f"{text}: soon nothing is logged, and no freeze or rotation is kept", remedy)
+        return failure(
+            "disk", at, f"{text}: soon nothing is logged, and no freeze or rotation is kept", remedy
+        )
     if host.free_bytes < _FREE_WARNING:
         return warning("disk", at, text, remedy)
     return ok("disk", at, text)
@@ -114,7 +117,10 @@ def _load(host: HostFact) -> Finding:
     text = f"load {host.load:.1f} on {host.cores} cores"
     if host.load > 2 * host.cores:
         return warning(
-            "load", "", f"{text}: signatures may be late", "find what runs: top; give the signer a host of its own"
+            "load",
+            "",
+            f"{text}: signatures may be late",
+            "find what runs: top; give the signer a host of its own",
         )
     return ok("load", "", text)
 

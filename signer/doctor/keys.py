@@ -32,7 +32,7 @@ def check(config: Config, keys: Sequence[Mapping[str, Any]], *, production: bool
     for node in config.nodes:
         own = [key for key in keys if key.get("role") == "block" and key.get("node") == node]
         fine = ok("keys", node, f"{len(own)} block keys active: attributes audited, a probe of each verified")
-        yield from unless((_unusable(key) for key in own if key.get("state") != "active"), fine)
+        yield from unless(_unusable(own), fine)
         yield from _spare(config, node, production=production)
     yield from _others(keys)
     yield from _nonces(keys)
@@ -42,21 +42,32 @@ def _others(keys: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     for role in (*_ROTATION_ROLES, "account", "probe"):
         own = [key for key in keys if key.get("role") == role]
         if own:
-            fine = ok("keys", role, f"{len(own)} active")
-            yield from unless((_unusable(key) for key in own if key.get("state") != "active"), fine)
+            yield from unless(_unusable(own), ok("keys", role, f"{len(own)} active"))
 
 
-def _unusable(key: Mapping[str, Any]) -> Finding:
-    label, state, reason = str(key.get("label") or key.get("public_key")), key.get("state"), key.get("reason") or ""
-    text = f"{key.get('role')} key {key.get('public_key')} is {state}: {reason}"
+def _unusable(keys: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    """Yield one line for each reason that keys of one node or role do not sign for."""
+    away = [key for key in keys if key.get("state") != "active"]
+    for state, reason in dict.fromkeys((key.get("state"), str(key.get("reason") or "")) for key in away):
+        own = [key for key in away if (key.get("state"), str(key.get("reason") or "")) == (state, reason)]
+        yield _away(own, str(state), reason)
+
+
+def _away(keys: Sequence[Mapping[str, Any]], state: str, reason: str) -> Finding:
+    """What keys come to that do not sign for one reason."""
+    labels = [str(key.get("label") or key.get("public_key")) for key in keys]
+    token, role = str(keys[0].get("token")), keys[0].get("role")
+    text = f"{role} {'key is' if len(keys) == 1 else 'keys are'} {state}"
     if state == "quarantined":
-        remedy = "runbook, Key quarantined; then signer reload"
+        text, remedy = f"{text}: {reason}", "runbook, Key quarantined; then signer reload"
     elif state == "frozen":
-        remedy = f"if the reason is gone: signer unfreeze --key {label} --reason WHY, or the node's or all's"
+        text, remedy = f"{text}: {reason}", "see the line of the freeze"
+    elif reason.startswith(f"token {token} is"):
+        remedy = f"see the line of token {token}"
     else:
-        remedy = f"see the line of token {key.get('token')}"
-    blocks = key.get("role") == "block" or state == "quarantined"
-    return (failure if blocks else warning)("key", label, text, remedy)
+        text, remedy = f"{text}: {reason}", f"see the line of token {token}"
+    blocks = role == "block" or state == "quarantined"
+    return (failure if blocks else warning)("keys", ", ".join(labels), text, remedy)
 
 
 def _spare(config: Config, node: str, *, production: bool) -> Iterator[Finding]:

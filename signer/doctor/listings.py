@@ -26,6 +26,7 @@ def check(
     nodes: Sequence[str],
     here: Sequence[NodeosFact],
     evidence: Mapping[str, Any] | None,
+    *,
     silence: str,
     now: datetime,
 ) -> Iterator[Finding]:
@@ -70,20 +71,25 @@ def _elsewhere(
     keys = known.get("keys") or []
     unlisted = [str(key["key"]) for key in keys if key.get("kind") == "unlisted"]
     if unlisted:
-        text = f"its nodeos could not use {len(unlisted)} of {len(keys)} keys when somebody looked: {', '.join(unlisted)}"
+        count = f"{len(unlisted)} of {len(keys)}"
+        text = f"its nodeos could not use {count} keys when somebody looked: {', '.join(unlisted)}"
         return warning(
             "config-lines",
             name,
             text,
-            f"signer nodes config {name} prints the lines; restart that nodeos with them, then attest {attest}",
+            f"signer nodes config {name} prints the lines; restart that nodeos with them, then {attest}",
         )
     proven = [key for key in keys if key.get("proof")]
     if len(proven) == len(keys) and keys:
         oldest = min(datetime.fromisoformat(str(key["at"])) for key in keys)
         hours = (now - oldest).total_seconds() / 3600
-        return ok("config-lines", name, f"it lists {len(keys)} of {len(keys)} keys; oldest proof {hours:.0f} h old")
+        return ok(
+            "config-lines", name, f"it lists {len(keys)} of {len(keys)} keys; oldest proof {hours:.0f} h old"
+        )
     old = [key for key in keys if key.get("kind") in ("file", "signed") and not key.get("proof")]
-    what = f"{len(old)} proofs are older than {config.rotation.evidence_max_age_h} h" if old else "nobody looked"
+    what = (
+        f"{len(old)} proofs are older than {config.rotation.evidence_max_age_h} h" if old else "nobody looked"
+    )
     return warning(
         "config-lines",
         name,
@@ -98,7 +104,7 @@ def _token_remedy(silence: str) -> str:
     return "see the line of the control process"
 
 
-def production(
+def permission(
     config: Config, told: Mapping[str, Any] | None, silence: str, chain: str, *, production: bool
 ) -> Iterator[Finding]:
     """Yield what `/v1/permissions/CHAIN` says: the permission on chain, its keys, and the paths around it.
@@ -140,7 +146,9 @@ def rings(
         node, left = str(ring["node"]), int(ring["nights_left"])
         if node not in nodes:
             continue
-        remedy = f"signer keys generate --node {node} --append --token TOKEN --label LABEL; runbook, Add a key"
+        remedy = (
+            f"signer keys generate --node {node} --append --token TOKEN --label LABEL; runbook, Add a key"
+        )
         text = f"{left} fresh {ring['curve']} keys, one for each cycle"
         if left == 0:
             yield warning("ring", node, f"{text}: a cycle is refused", remedy)

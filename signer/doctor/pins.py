@@ -39,8 +39,15 @@ def _file(name: str, fact: FileFact, site: Site) -> Finding:
             f"{path}: {fact.problem}; no lane can log in again",
             f"put the PIN there with mode 0400, owned by {site.user or 'the signer'}; runbook, PIN refused",
         )
+    return _open_to_others(name, fact) or _owned(name, fact, site)
+
+
+def _open_to_others(name: str, fact: FileFact) -> Finding | None:
+    path = fact.path
     if fact.kind != "file":
-        return failure("pin", name, f"{path} is a {fact.kind}, so it is not read", "put the PIN file itself there")
+        return failure(
+            "pin", name, f"{path} is a {fact.kind}, so it is not read", "put the PIN file itself there"
+        )
     if fact.mode not in _MODES:
         return failure(
             "pin",
@@ -50,9 +57,12 @@ def _file(name: str, fact: FileFact, site: Site) -> Finding:
             f"chmod 0400 {path}",
         )
     if fact.folder_mode & _WRITABLE_BY_OTHERS and not fact.folder_mode & _STICKY:
-        return failure(
-            "pin", name, f"others may replace files in {path.parent}", f"chmod go-w {path.parent}"
-        )
+        return failure("pin", name, f"others may replace files in {path.parent}", f"chmod go-w {path.parent}")
+    return None
+
+
+def _owned(name: str, fact: FileFact, site: Site) -> Finding:
+    path = fact.path
     if site.uid is None:
         return unknown("pin", name, f"{path}, mode {fact.mode:04o}, of {fact.owner}", "start the signer")
     if fact.uid != site.uid:

@@ -1,4 +1,4 @@
-"""The signer as a whole: does it run, is it ready, is it the one that is installed, does anything hold it back. Pure."""
+"""The signer as a whole: does it run, is it ready, is it the one installed, does anything hold it back. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from signer.doctor.finding import Finding, failure, ok, unknown, unless, warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
 
 
 def down(silence: str, *, running: bool) -> Iterator[Finding]:
@@ -22,7 +21,7 @@ def down(silence: str, *, running: bool) -> Iterator[Finding]:
         remedy = "look at its log; if it stays so: end the process, then start the signer"
     else:
         remedy = "systemctl start antelope-signer (a trial: ./deploy/quickstart --detach)"
-    yield failure("signer", "", silence.split(";")[0], remedy)
+    yield failure("signer", "", silence.split(";", maxsplit=1)[0], remedy)
 
 
 def check(status: Mapping[str, Any], installed: str) -> Iterator[Finding]:

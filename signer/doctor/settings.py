@@ -1,4 +1,4 @@
-"""What is valid in the configuration and still unwise, where no other check says it better. Pure but for looking at files.
+"""What is valid in the configuration and still unwise, where no other check says it better.
 
 `signer check-config --strict` says the same, of the file alone.
 """

@@ -82,7 +82,9 @@ def _opened(name: str, token: Token, state: Mapping[str, Any] | None, fact: Toke
         return (warning if alive else failure)("token", name, what, remedy)
     if word == "starting":
         return failure("token", name, "it is being opened", "wait a few seconds and look again")
-    seen = f"; without a PIN: {fact.problem}" if fact is not None and fact.problem else ""
+    seen = ""
+    if fact is not None and fact.problem and fact.problem not in reason:
+        seen = f"; without a PIN: {fact.problem}"
     return failure("token", name, f"{word}: {reason}{seen}", _remedy(name, word))
 
 

@@ -86,6 +86,48 @@ def attest(config: Config, node: str, *, config_ini: Path, pid: int, by: str) ->
     )
 
 
+def running() -> list[int]:
+    """Return the process ids of the nodeos on this host, as far as this user may see what a process runs."""
+    found = []
+    for name in os.listdir("/proc"):  # noqa: PTH208 - names, not paths
+        if not name.isdigit():
+            continue
+        try:
+            process = os.open(f"/proc/{name}", os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:
+            continue  # it ended
+        try:
+            _arguments(process, int(name))
+        except (AttestError, OSError):
+            continue
+        else:
+            found.append(int(name))
+        finally:
+            os.close(process)
+    return sorted(found)
+
+
+def config_ini(pid: int) -> Path:
+    """Return the path by which this host reaches the configuration file of the nodeos `pid`.
+
+    Raises:
+        AttestError: it is no nodeos, or may not be looked at.
+    """
+    try:
+        process = os.open(f"/proc/{pid}", os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        raise _vanished(pid) from None
+    try:
+        path = _config_path(process, _arguments(process, pid))
+    except OSError:
+        raise AttestError(
+            f"nodeos {pid} may not be looked at by this user; run this as root or as its user"
+        ) from None
+    finally:
+        os.close(process)
+    return Path(f"/proc/{pid}/root{path}" if path.is_absolute() else f"/proc/{pid}/cwd/{path}")
+
+
 def _vanished(pid: int) -> AttestError:
     return AttestError(f"there is no process {pid}; `pidof nodeos` prints the numbers of those that run")
 
@@ -144,10 +186,15 @@ def _home(process: int) -> str:
         raise AttestError("that nodeos has no HOME and an unknown user; start it with --config-dir") from None
 
 
+def _config_path(process: int, arguments: list[str]) -> Path:
+    """The configuration file's path as the process has it."""
+    folder, name = nodeos_options.config_file(arguments)
+    return (Path(_home(process), _DEFAULT_CONFIG_DIR) if folder is None else Path(folder)) / name
+
+
 def _config_ini(process: int, pid: int, arguments: list[str], started: float, expected: Path) -> str:
     """The text of the file that the process runs with, if that is `expected` and has not changed since."""
-    folder, name = nodeos_options.config_file(arguments)
-    path = (Path(_home(process), _DEFAULT_CONFIG_DIR) if folder is None else Path(folder)) / name
+    path = _config_path(process, arguments)
     # A path as the process sees it, whatever its root is.
     seen = f"root{path}" if path.is_absolute() else f"cwd/{path}"
     try:

@@ -38,6 +38,7 @@ from signer.signing.wallet import Wallet
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Coroutine
 
     from signer.channel import Message
     from signer.config import Config
@@ -142,9 +143,9 @@ class SigningProcess:
         elif kind == "ping":
             self._answer(message, {})
         elif kind == "probe":
-            task = asyncio.create_task(self._probe(message))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._spawn(self._probe(message))
+        elif kind == "measure":
+            self._spawn(self._measure(message))
         elif kind == "freeze":
             # The marker is on disk already; the answer leaves after whatever was being written has left.
             asyncio.get_running_loop().call_later(0.001, self._answer, message, {})
@@ -155,6 +156,15 @@ class SigningProcess:
     async def _probe(self, question: Message) -> None:
         reason = await self._probes.sign(question["key"])
         self._answer(question, {"ok": not reason, "reason": reason})
+
+    async def _measure(self, question: Message) -> None:
+        micros, reason = await self._probes.measure(question["token"], question["curve"])
+        self._answer(question, {"micros": micros, "reason": reason})
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _record(self, decision: Decision) -> None:
         unsaid = self._refusals.note(decision) if decision.verdict != "signed" else None

@@ -82,6 +82,7 @@ class AdminApp:
                 Route("/v1/upgrade", self._upgrade, methods=["POST"]),
                 Route("/v1/stop", self._stop, methods=["POST"]),
                 Route("/v1/alarms/clear", self._clear_alarm, methods=["POST"]),
+                Route("/v1/measure", self._measure, methods=["POST"]),
                 Route("/v1/token/retry", self._token_retry, methods=["POST"]),
             ],
             # Here and not around the application: Starlette answers what it does not know with a bare 500.
@@ -157,6 +158,11 @@ class AdminApp:
         subject = _text(body, "subject", required=False) if "subject" in body else None
         name, reason = _text(body, "name"), _text(body, "reason")
         return JSONResponse({"cleared": self._supervisor.dismiss(name, subject, _who(request), reason)})
+
+    async def _measure(self, request: Request) -> JSONResponse:
+        body = await _body(request)
+        micros = await self._supervisor.measure(_text(body, "token"), _text(body, "curve"))
+        return JSONResponse({"micros": micros})
 
     async def _token_retry(self, request: Request) -> JSONResponse:
         token = _text(await _body(request), "token")

@@ -152,6 +152,10 @@ class Generation(Worker):
         """Return `ok` and `reason` of a probe with the block key `key` (PUB_ form), None without an answer."""
         return await self.questions.ask({"type": "probe", "key": key}, timeout_s)
 
+    async def measure(self, token: str, curve: str, timeout_s: float) -> Message | None:
+        """Return `micros` and `reason` of one probe signature of a software token, None without an answer."""
+        return await self.questions.ask({"type": "measure", "token": token, "curve": curve}, timeout_s)
+
     # -- inside --------------------------------------------------------------------------------------
 
     def told(self, message: Message) -> None:

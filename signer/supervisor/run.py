@@ -563,6 +563,20 @@ class Supervisor:
         self.act(audit.PROBE, by, f"{key}: {'signed and verified' if ok else reason}")
         return ok, reason
 
+    async def measure(self, token: str, curve: str) -> int:
+        """Return how long one probe signature of a software token takes, in microseconds. For the doctor.
+
+        Raises:
+            AdminError: none was made; the message says why.
+        """
+        generation = None if self._only == "control" else self._current
+        answer = await generation.measure(token, curve, _PROBE_S) if generation else None
+        if answer is None:
+            raise AdminError(self._no_signing())
+        if answer["reason"]:
+            raise AdminError(answer["reason"])
+        return int(answer["micros"])
+
     def frozen_name(self, scope: str, name: str) -> str:
         """Return the name under which `scope` is frozen.
 

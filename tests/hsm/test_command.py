@@ -194,3 +194,27 @@ print(code, resource.getrlimit(resource.RLIMIT_CORE))
 """)
 
     assert done.stdout == "2 (0, 0)\n"
+
+
+def test_a_token_is_shown_without_its_pin(home: Home) -> None:
+    """Whether it is there, and what it says of wrong PINs, which this command never adds to."""
+    well = home.run("show", "--uri", URI, "--json")
+    assert well.returncode == 0, well.stderr
+    shown = json.loads(well.stdout)
+    assert (shown["present"], shown["flags"], shown["problem"]) == (True, [], "")
+    assert shown["module"].startswith("SoftHSM ")
+    assert home.run("show", "--uri", URI).stdout.startswith(f"{URI}: present, SoftHSM ")
+
+    home.pin_file.write_text("000000")
+    assert home.on_token("list").returncode == 6
+    told = home.run("show", "--uri", URI)
+    assert told.returncode == 5
+    assert "CKF_USER_PIN_COUNT_LOW" in told.stdout
+
+
+def test_a_token_that_is_not_there_is_6(home: Home) -> None:
+    """And which ones are."""
+    other = URI.replace("primary", "elsewhere")
+    assert_refused(home.run("show", "--uri", other), 6, "no token matches", "primary")
+    shown = json.loads(home.run("show", "--uri", other, "--json").stdout)
+    assert (shown["present"], "no token matches" in shown["problem"]) == (False, True)

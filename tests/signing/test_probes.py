@@ -87,3 +87,13 @@ def test_a_frozen_or_unavailable_key_is_not_asked(world: World) -> None:
     world.markers.set("all", "", "alice", "drill")
     assert "is frozen: drill" in world.probe()
     assert world.race.asked == []
+
+
+def test_what_is_no_software_token_with_a_probe_key_is_not_measured(world: World) -> None:
+    """A block key signs no measurement, and a device has better things to do."""
+    assert asyncio.run(world.probes.measure("box", "K1")) == (
+        0,
+        "token box is no software token with a K1 probe key",
+    )
+    assert asyncio.run(world.probes.measure("gone", "R1"))[0] == 0
+    assert world.race.asked == []

@@ -1,0 +1,38 @@
+"""The end of the audit log, read and followed from line to line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from signer.doctor.facts import AuditFact
+from signer.errors import AuditError
+from signer.signing.audit import ChainError, line_hash, parse
+from signer.signing.audit_reader import tail
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: A thousand lines or so. All of it is what `signer audit verify` reads.
+_BYTES: Final = 600_000
+
+
+def audit(path: Path) -> AuditFact:
+    """Return what holds of the last lines of the log at `path`."""
+    try:
+        lines = [line for line in tail(path, _BYTES) if line.endswith(b"\n")]
+    except AuditError as error:
+        return AuditFact(0, problem=str(error))
+    head, count = "", 0
+    for number, line in enumerate(lines):
+        try:
+            fields = parse(line)
+        except ChainError as error:
+            if number == 0:
+                continue  # its beginning is not among these bytes
+            return AuditFact(count, fault=f"line {-(len(lines) - number)} from the end: {error}")
+        if head and fields["prev"] != head:
+            return AuditFact(
+                count, fault=f"line with seq {fields['seq']} does not follow from the one before"
+            )
+        head, count = line_hash(line), count + 1
+    return AuditFact(count)
