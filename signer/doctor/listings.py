@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from signer.doctor.finding import Finding, failure, ok, unfit, unknown, unless, warning
+from signer.rotation.permission import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -124,13 +125,13 @@ def permission(
     checks = told.get("checks") or []
     faults = []
     for each in checks:
-        verdict, text, remedy = str(each["verdict"]), f"{each['name']}: {each['text']}", str(each["remedy"])
-        if verdict == "failure":
-            faults.append(failure("permission", chain, text, remedy))
-        elif verdict == "warning":
-            faults.append(unfit("permission", chain, text, remedy, production=production))
-        elif verdict == "unknown":
-            faults.append(unknown("permission", chain, text, remedy))
+        subject, text, remedy = f"{chain} {each['name']}", str(each["text"]), str(each["remedy"])
+        if each["verdict"] == Verdict.FAILURE:
+            faults.append(failure("permission", subject, text, remedy))
+        elif each["verdict"] == Verdict.WARNING:
+            faults.append(unfit("permission", subject, text, remedy, production=production))
+        elif each["verdict"] == Verdict.UNKNOWN:
+            faults.append(unknown("permission", subject, text, remedy))
     fine = f"{told.get('producer')}@{told.get('permission')} is as it should be, in {len(checks)} points"
     yield from unless(faults, ok("permission", chain, fine))
 
