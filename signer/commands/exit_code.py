@@ -30,7 +30,8 @@ exit codes:
   4    this user may not do that
   5    findings: check-config --strict has warnings, audit verify found a fault, reload left a key quarantined,
        status --strict: the signer is ready and something needs attention, permission verify: it is not as it
-       should be, nodes attest --strict: the node does not list every key
+       should be, nodes attest --strict: the node does not list every key, doctor: there is a failure, and with
+       --strict a warning or what is not known
   6    a problem with a token or its PIN
   130  interrupted
 

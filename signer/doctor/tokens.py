@@ -82,6 +82,9 @@ def _opened(name: str, token: Token, state: Mapping[str, Any] | None, fact: Toke
         return (warning if alive else failure)("token", name, what, remedy)
     if word == "starting":
         return failure("token", name, "it is being opened", "wait a few seconds and look again")
+    if word == "closed" and token.purpose == "control":
+        # For a second after a reload; blocks are signed all the same.
+        return warning("token", name, f"not open: {reason}", "see the line of the control process")
     seen = ""
     if fact is not None and fact.problem and fact.problem not in reason:
         seen = f"; without a PIN: {fact.problem}"

@@ -118,6 +118,7 @@ def test_the_life_of_a_key(trial: Trial) -> None:
     "command",
     [
         "status",
+        "doctor --quick",
         "check-config",
         "keys list",
         "freeze --all --reason drill",

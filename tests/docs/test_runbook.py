@@ -99,3 +99,16 @@ def test_every_section_that_the_tables_name_is_there() -> None:
 
     assert rows
     assert {name for row in rows for name in row.split(", ")} <= headings
+
+
+def test_every_section_that_the_doctor_names_is_there() -> None:
+    headings = set(re.findall(r"^#+ (.+)$", _RUNBOOK, re.MULTILINE))
+    sources = (REPOSITORY / "signer" / "doctor").glob("*.py")
+    named = {
+        name
+        for source in sources
+        for name in re.findall(r"runbook, ([A-Z][A-Za-z ]+[a-z])", source.read_text(encoding="utf-8"))
+    }
+
+    assert len(named) > 5
+    assert named - {"Alarm"} <= headings

@@ -68,6 +68,13 @@ def test_a_token_that_is_not_open(changed: dict[str, Any], verdict: str, word: s
     assert remedy in found.remedy
 
 
+def test_the_control_token_without_its_process_is_no_failure() -> None:
+    """It is so for a second after each reload."""
+    states = OPEN | {"control": {"state": "closed", "reason": "is being started", "lanes": []}}
+
+    assert verdicts(tokens.check(CONFIG, states, {}, production=False))["token", "control"] == "warning"
+
+
 def test_what_the_module_says_is_added_to_what_the_signer_says() -> None:
     away = {"state": "away", "reason": "CKR_GENERAL_ERROR"}
 
