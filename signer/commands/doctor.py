@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import textwrap
 from collections import Counter
 from dataclasses import asdict
@@ -40,6 +41,7 @@ _COLOURS: Final[dict[Verdict, Colour]] = {
 _INDENT: Final = 9
 _MIN_WIDTH: Final = 60
 _MAX_WIDTH: Final = 140
+_UNBROKEN: Final = 100_000
 
 
 def doctor(arguments: argparse.Namespace) -> int:
@@ -102,7 +104,9 @@ def _without_config(path: Path, fault: ConfigError) -> list[Finding]:
 
 def _report(found: Iterable[Finding], counts: Counter[Verdict]) -> list[str]:
     palette = Palette.of_stdout()
-    width = min(max(shutil.get_terminal_size((100, 24)).columns, _MIN_WIDTH), _MAX_WIDTH)
+    width = _UNBROKEN  # for grep
+    if sys.stdout.isatty():
+        width = min(max(shutil.get_terminal_size().columns, _MIN_WIDTH), _MAX_WIDTH)
     text = []
     for each in sorted(found, key=lambda one: _ORDER.index(one.verdict)):
         text += _lines(each, palette, width)

@@ -63,7 +63,9 @@ def _around(config: Config, chain: str) -> Check:
     if not found:
         return Check("bypass", Verdict.OK, "no policy lets an account key do what only a rotation should")
     text = "; ".join(f"{each.at}: {each.text}" for each in found)
-    remedy = "take these rules out of [[policies]], then signer reload: signer rotate does that with a preflight"
+    remedy = (
+        "take these rules out of [[policies]], then signer reload: signer rotate does that with a preflight"
+    )
     return Check("bypass", Verdict.FAILURE, text, remedy)
 
 

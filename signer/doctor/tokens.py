@@ -79,12 +79,13 @@ def _opened(name: str, token: Token, state: Mapping[str, Any] | None, fact: Toke
     if word == "logged-in":
         what = f"{alive} of {token.lanes} lanes alive"
         remedy = "it starts again by itself within 2 s; if this stays: runbook, A lane restarts"
-        return (warning if alive else failure)("token", name, what, remedy)
-    if word == "starting":
-        return failure("token", name, "it is being opened", "wait a few seconds and look again")
-    if word == "closed" and token.purpose == "control":
-        # For a second after a reload; blocks are signed all the same.
-        return warning("token", name, f"not open: {reason}", "see the line of the control process")
+        # A control token is in this state for seconds after a reload; blocks are signed all the same.
+        short = alive or token.purpose == "control"
+        return (warning if short else failure)("token", name, what, remedy)
+    if word == "starting" or (word == "closed" and token.purpose == "control"):
+        short = token.purpose == "control"
+        text, remedy = f"{word}: {reason or 'it is being opened'}", "wait a few seconds and look again"
+        return (warning if short else failure)("token", name, text, remedy)
     seen = ""
     if fact is not None and fact.problem and fact.problem not in reason:
         seen = f"; without a PIN: {fact.problem}"
