@@ -39,6 +39,14 @@ class Meaning:
 
 #: Every alarm. Keep it sorted.
 MEANINGS: Final[dict[str, Meaning]] = {
+    "checkpoint": Meaning(
+        "The audit key signs no checkpoints, so the end of the audit log cannot be proved."
+    ),
+    "checkpoint-sink": Meaning("A place off the host does not take the checkpoints of the audit log."),
+    "clone": Meaning(
+        "A block has a signature by a key of this signer that this signer never gave: somebody has the key.",
+        event=True,
+    ),
     "signing-hung": Meaning(
         "The signing process did not answer and was killed; another took its place.", event=True
     ),

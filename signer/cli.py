@@ -459,11 +459,49 @@ def _days(text: str) -> int:
 
 def _add_audit(commands: _Commands) -> None:
     audit = _group(commands, "audit", "the audit log")
-    verify = _add(audit, "verify", ("audit", "verify"), "check that logs are whole")
-    verify.add_argument("files", nargs="+", metavar="FILE")
-    verify.add_argument("--anchor", metavar="FILE", help="an anchor that must be in every log named")
+    verify = _add(audit, "verify", ("audit", "verify"), "check that logs are whole, with their older files")
+    verify.add_argument("files", nargs="*", metavar="FILE", help="by default the configuration's log")
+    verify.add_argument(
+        "--anchor", metavar="FILE", help="an anchor, or checkpoints as a file or a syslog server has them"
+    )
+    verify.add_argument(
+        "--key",
+        action="append",
+        metavar="KEY",
+        help="the audit key that signed the checkpoints, by default those of the configuration",
+    )
     anchor = _add(audit, "anchor", ("audit", "anchor"), "print an anchor for a log's last line", json=False)
-    anchor.add_argument("file", metavar="FILE")
+    export = _add(
+        audit, "export", ("audit", "export"), "print lines of a log, one JSON object each", json=False
+    )
+    export.add_argument("--since", metavar="TIME", help="the first, as 2026-11-27T10:00:00Z")
+    export.add_argument("--until", metavar="TIME", help="the last")
+    for each in (anchor, export):
+        each.add_argument("file", nargs="?", metavar="FILE", help="by default the configuration's log")
+    for each in (verify, anchor, export):
+        each.add_argument(
+            "--begins",
+            type=_count,
+            default=1,
+            metavar="LINE",
+            help="number of the first line that is still here, where older files were moved away",
+        )
+    reconcile = _add(
+        audit,
+        "reconcile",
+        ("reconcile", "reconcile"),
+        "compare the signatures in the log with the producer's irreversible blocks, both ways",
+    )
+    reconcile.add_argument("--chain", metavar="NAME", help="by default the only one with a producer")
+    where = reconcile.add_mutually_exclusive_group()
+    where.add_argument("--from", dest="first", type=_count, metavar="BLOCK", help="the first block")
+    where.add_argument(
+        "--hours",
+        type=float,
+        default=1.0,
+        metavar="N",
+        help="how far back from the last irreversible block; 1",
+    )
 
 
 if __name__ == "__main__":

@@ -81,6 +81,14 @@ DEFAULT_MAX_EXPIRATION_S: Final = 120
 #: An everyday transaction does one thing.
 DEFAULT_MAX_ACTIONS: Final = 1
 
+#: About 100,000 decisions: two weeks of one producer's slots.
+DEFAULT_MAX_FILE_MB: Final = 64
+#: Enough to see what happens; a hundred a minute of all kinds together are 90 MB a day at most.
+DEFAULT_REFUSALS_PER_MINUTE: Final = 10
+#: What somebody who can write the log can cut off unseen: a minute of one producer's signatures.
+DEFAULT_CHECKPOINT_LINES: Final = 1_000
+DEFAULT_CHECKPOINT_S: Final = 60
+
 #: Where Debian keeps the state of services (FHS 3.0, section 5.8).
 DEFAULT_STATE_DIR: Final = Path("/var/lib/antelope-signer")
 #: The environment variable that names SoftHSM's configuration file (softhsm2.conf(5)).
@@ -167,6 +175,34 @@ def _url(value: str) -> str:
     return value.rstrip("/")
 
 
+@dataclass(frozen=True, slots=True)
+class SyslogAddress:
+    """A syslog server: `udp` or `tcp` with an address and a port, or `unix` with the path of a datagram socket."""
+
+    kind: Literal["udp", "tcp", "unix"]
+    tcp: TcpAddress | None
+    path: str
+
+    @classmethod
+    def parse(cls, text: object) -> Self:
+        """Return the address in `udp:127.0.0.1:514`, `tcp:[::1]:601` or `unix:/dev/log`.
+
+        Raises:
+            ValueError: it is none of them.
+        """
+        if isinstance(text, cls):
+            return text
+        kind, _, where = text.partition(":") if isinstance(text, str) else ("", "", "")
+        if kind == "unix" and where.startswith("/") and where.isprintable():
+            return cls("unix", None, where)
+        if kind in ("udp", "tcp"):
+            return cls("udp" if kind == "udp" else "tcp", TcpAddress.parse(where), "")
+        raise ValueError("is not udp:ADDRESS:PORT, tcp:ADDRESS:PORT or unix:/PATH")
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.tcp or self.path}"
+
+
 def _finalizer_key(value: str) -> str:
     try:
         return parse_finalizer_key(value)
@@ -218,6 +254,10 @@ FinalizerKey = Annotated[str, AfterValidator(_finalizer_key)]
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 ConfigKey = Annotated[PublicKey, PlainValidator(_public_key), PlainSerializer(str, return_type=str)]
 ConfigTcp = Annotated[TcpAddress, PlainValidator(TcpAddress.parse), PlainSerializer(str, return_type=str)]
+
+ConfigSyslog = Annotated[
+    SyslogAddress, PlainValidator(SyslogAddress.parse), PlainSerializer(str, return_type=str)
+]
 
 
 class Model(BaseModel):
@@ -506,6 +546,25 @@ class Guards(Model):
     """Whether block numbers are watched on a Savanna chain: "off" or "observe"."""
 
 
+class Audit(Model):
+    """The audit log."""
+
+    max_file_mb: Annotated[int, Field(ge=1, le=1_024)] = DEFAULT_MAX_FILE_MB
+    """Another file begins once this one has so many MB: 1 to 1024. Old ones are kept."""
+    refusals_per_minute: Annotated[int, Field(ge=1, le=600)] = DEFAULT_REFUSALS_PER_MINUTE
+    """Refusals that are alike have so many lines in a minute, and the others are counted in one: 1 to 600."""
+    checkpoint_every_lines: Annotated[int, Field(ge=10, le=100_000)] = DEFAULT_CHECKPOINT_LINES
+    """The audit key signs a checkpoint after so many lines: 10 to 100000."""
+    checkpoint_every_s: Annotated[int, Field(ge=1, le=86_400)] = DEFAULT_CHECKPOINT_S
+    """And after so many seconds if there was a line: 1 to 86400."""
+    checkpoint_syslog: ConfigSyslog | None = None
+    """A syslog server for checkpoints: `udp:127.0.0.1:514`, `tcp:10.0.0.1:601` or `unix:/dev/log`."""
+    checkpoint_file: AbsolutePath | None = None
+    """A file for checkpoints, on another file system than state_dir, best on another machine."""
+    signer: Name | None = None
+    """What checkpoints call this signer: 1 to 63 letters, digits, '_', '-' or '.'; the host's name if absent."""
+
+
 class Config(Model):
     """The whole file."""
 
@@ -539,6 +598,8 @@ class Config(Model):
     """The table [warmth]."""
     limits: Limits = Limits()
     """The table [limits]."""
+    audit: Audit = Audit()
+    """The table [audit]."""
 
     @model_validator(mode="after")
     def _obey_rules(self) -> Self:
@@ -551,6 +612,11 @@ class Config(Model):
     def admin_socket(self) -> Path:
         """The unix socket of the one admin listener."""
         return next(Path(each.unix) for each in self.listeners if each.kind == "admin" and each.unix)
+
+    @property
+    def audit_log(self) -> Path:
+        """The audit log; older files of it are beside it (signer.signing.audit_files)."""
+        return self.state_dir / "audit" / "audit.jsonl"
 
     @property
     def freeze_dir(self) -> Path:

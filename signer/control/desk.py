@@ -39,7 +39,7 @@ class ControlDesk:
 
     async def sign(self, key: PublicKey, digest: Digest, rotation: str) -> Signature:
         """Sign with a rotation key. Raises SigningError and RefusedError."""
-        return await self._keys.sign(key, digest, rotation)
+        return await self._keys.sign(key, digest, rotation, role="rotation")
 
     async def act(self, name: str, by: str, detail: str) -> None:
         """Write an administrative act into the audit log. Raises AdminError."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from signer.chain.client import UNKNOWN_BLOCK
 from signer.chain.watcher import Origin, Watcher
+from signer.control.reconciler import Reconciler
 from signer.errors import AdminError, ChainError, ChainRefusedError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from signer.chain.sighting import Sighting
     from signer.chain.values import Info, ProducerRow
     from signer.chain.watcher import Slot, Totals
+    from signer.config import Config
     from signer.control.supervisor import Supervisor
 
 log = logging.getLogger("signer.control")
@@ -47,6 +49,7 @@ class Follower:
         producer: our account.
         client: its API nodes.
         supervisor: knows what was signed, and is told what is seen.
+        reconciler: looks at blocks with other signatures.
         clock: the time of day, in s since 1970.
         monotonic: seconds that only grow.
     """
@@ -57,6 +60,7 @@ class Follower:
         producer: Name,
         client: ChainClient,
         supervisor: Supervisor,
+        reconciler: Reconciler,
         *,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -65,6 +69,7 @@ class Follower:
         self._chain = chain
         self._client = client
         self._supervisor = supervisor
+        self._reconciler = reconciler
         self._clock = clock
         self._monotonic = monotonic
         self._asked: dict[str, float] = {}
@@ -162,6 +167,7 @@ class Follower:
         blocks = self._watcher.unjudged()
         now = self._monotonic()
         asked: dict[str, float] = {}
+        suspects = []
         for block in blocks:
             signature = block.producer_signature
             issued = await self._supervisor.issued(signature)
@@ -170,9 +176,11 @@ class Follower:
                 self._watcher.judge(signature, Origin(issued.key, issued.node))
             elif now - first > _ISSUED_S:
                 self._watcher.judge(signature, None)
+                suspects.append((block, self._watcher.authority(block)))
             else:
                 asked[signature] = first
         self._asked = asked
+        await self._reconciler.look(suspects)
 
     async def _tell(self) -> None:
         seen = self.sighting()
@@ -185,6 +193,15 @@ class Follower:
             self._told, self._told_at = telling, now
 
 
-def build(chains: Mapping[str, tuple[Name, ChainClient]], supervisor: Supervisor) -> dict[str, Follower]:
+def build(
+    config: Config, chains: Mapping[str, tuple[Name, ChainClient]], supervisor: Supervisor
+) -> dict[str, Follower]:
     """Return a follower of each chain, by its name."""
-    return {name: Follower(name, producer, client, supervisor) for name, (producer, client) in chains.items()}
+    found = {}
+    for name, (producer, client) in chains.items():
+        own = [
+            str(key.public_key) for key in config.keys if key.role == "block" and config.chain_of(key) == name
+        ]
+        reconciler = Reconciler(name, own, config.audit_log, supervisor, monotonic=time.monotonic)
+        found[name] = Follower(name, producer, client, supervisor, reconciler)
+    return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from hsm.race import Ending, Result
 from signer.errors import RefusedError, SigningError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 #: What the control process signs with. A probe key only keeps a token warm.
 _ROLES: Final = ("rotation", "audit")
+Role = Literal["rotation", "audit"]
 _NS_PER_S: Final = 1_000_000_000
 #: Far more than any token takes, also for a K1 signature at the tenth try.
 _DEADLINE_NS: Final = 5 * _NS_PER_S
@@ -73,13 +74,14 @@ class ControlKeys:
         """Return every rotation and audit key of the control tokens, and how it fares now."""
         return {entry.public_key: self._state(entry) for entry in self._keys.entries if entry.role in _ROLES}
 
-    async def sign(self, public_key: PublicKey, digest: Digest, purpose: str) -> Signature:
+    async def sign(self, public_key: PublicKey, digest: Digest, purpose: str, *, role: Role) -> Signature:
         """Sign `digest` with a rotation or audit key, within some seconds.
 
         Args:
             public_key: the key.
             digest: what is signed.
             purpose: what it is for, as the audit log says it: `rotation 17`.
+            role: what the key must be for: a rotation key signs no checkpoint, an audit key no transaction.
 
         Returns:
             the signature, verified for the key, and canonical if it is K1.
@@ -94,7 +96,7 @@ class ControlKeys:
         signature: Signature | None = None
         rule = "failed"
         try:
-            allowed = self._allowed(entry, public_key)
+            allowed = self._allowed(entry, public_key, role)
             result = await self._ask(allowed, digest, began_ns)
             signature = self._finish(allowed, digest, result)
         except RefusedError as error:
@@ -128,7 +130,7 @@ class ControlKeys:
             return KeyState(entry.role, "frozen", frozen)
         return KeyState(entry.role, entry.state, entry.reason)
 
-    def _allowed(self, entry: KeyEntry | None, public_key: PublicKey) -> KeyEntry:
+    def _allowed(self, entry: KeyEntry | None, public_key: PublicKey, role: Role) -> KeyEntry:
         """Return the key's entry.
 
         Raises:
@@ -137,7 +139,7 @@ class ControlKeys:
         """
         if entry is None:
             raise RefusedError("unknown-key", f"{public_key} is in no token of the control process")
-        if entry.role not in _ROLES:
+        if entry.role != role:
             raise RefusedError("wrong-role", f"{public_key} is a {entry.role} key")
         _, state, reason = self._state(entry)
         if state == "unavailable":

@@ -11,14 +11,16 @@ import logging
 import os
 import signal
 import sys
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from signer import channel as channels
 from signer import inheritance, questions, selection
-from signer.control import certificate, follower, server, sites
+from signer.control import certificate, checkpoint_sink, follower, server, sites
 from signer.control.app import create_app
 from signer.control.auth import DATABASE, TokenStore, TokenStoreError
+from signer.control.checkpoints import Checkpoints
 from signer.control.desk import ControlDesk
 from signer.control.keys import ControlKeys
 from signer.control.production import Production
@@ -67,7 +69,7 @@ class ControlProcess:
         places = sites.build(config, journal, ControlDesk(self.supervisor, self.keys))
         self._rotations = Rotations(places, journal)
         self._followers = follower.build(
-            {name: (place.producer, place.client) for name, place in places.items()}, self.supervisor
+            config, {name: (place.producer, place.client) for name, place in places.items()}, self.supervisor
         )
         self._production = Production(
             config, journal, self._followers, certificate.expiries(config), lambda: datetime.now(UTC)
@@ -81,7 +83,23 @@ class ControlProcess:
             chains={name: place.client for name, place in places.items()},
             watches=self._followers,
         )
+        self._checkpoints = self._build_checkpoints(config)
         self._http = server.build(config, app)
+
+    def _build_checkpoints(self, config: Config) -> Checkpoints | None:
+        """Return what makes checkpoints; None where there is no audit key. Of several the first one is used."""
+        own = [key.public_key for key in config.keys if key.role == "audit"]
+        if not own:
+            return None
+        return Checkpoints(
+            config.audit,
+            own[0],
+            self.keys,
+            self.supervisor,
+            checkpoint_sink.build(config.audit),
+            clock=lambda: datetime.now(UTC),
+            monotonic=time.monotonic,
+        )
 
     async def run(self) -> None:
         """Serve the control listeners until the supervisor is gone or SIGTERM comes."""
@@ -91,6 +109,8 @@ class ControlProcess:
         serving = asyncio.create_task(self._http.serve(sockets=self._sockets))
         sweeping = asyncio.create_task(self._tokens.sweep())
         following = [asyncio.create_task(each.run()) for each in self._followers.values()]
+        if self._checkpoints is not None:
+            following.append(asyncio.create_task(self._checkpoints.run()))
         gone = asyncio.create_task(self._gone.wait())
         self.supervisor.ready()
         self._rotations.start()

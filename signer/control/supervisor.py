@@ -5,6 +5,7 @@ Every question has a time limit. Who acts is named by each caller; the superviso
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from signer.chain.sighting import Sighting
     from signer.channel import Message
+    from signer.signing.audit import Checkpoint
     from signer.signing.service import Decision
 
 #: The status under which the admin socket refuses too (signer.supervisor.admin).
@@ -126,6 +128,16 @@ class Supervisor:
     async def alarm(self, name: str, subject: str, text: str, *, on: bool) -> None:
         """Raise an alarm of signer.alarm.MEANINGS about `subject`, or say that its condition has ended."""
         await self._ask(alarm.message(name, subject, text, on=on), _ACT_S)
+
+    async def audit_head(self) -> tuple[int, str]:
+        """Return number and hash of the last line of the audit log that is on the disk."""
+        answer = await self._ask({"type": "audit-head"}, _ACT_S)
+        return int(answer["seq"]), str(answer["hash"])
+
+    async def checkpoint(self, checkpoint: Checkpoint) -> int:
+        """Write a checkpoint into the audit log; return the number of the last line once it is on the disk."""
+        answer = await self._ask({"type": "checkpoint", "checkpoint": asdict(checkpoint)}, _ACT_S)
+        return int(answer["seq"])
 
     async def sighted(self, sighting: Sighting) -> None:
         """Tell what was seen of our producer on a chain."""

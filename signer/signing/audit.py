@@ -11,6 +11,9 @@ The log is JSON lines. Laws of a whole log:
 * A log that follows a damaged one begins with the act `log-damaged` and takes over the counts in the
   `counters` entry after it.
 
+* A `checkpoint` names a line before it, its hash, and the audit key's signature on both.
+* A `repeated` stands for decisions that did not sign and were like others a moment before. It says how many.
+
 What a chain cannot show: that its last lines were cut off at a line's end. That needs an `Anchor`.
 """
 
@@ -69,6 +72,10 @@ UNTIL: Final = "until"
 LOST: Final = "lost"
 SIGNED: Final = "signed"
 TRANSACTION: Final = "transaction"
+UPTO: Final = "upto"
+HASH: Final = "hash"
+SIGNER: Final = "signer"
+COUNT: Final = "count"
 PREV: Final = "prev"
 
 # Administrative acts. The last four are the writer's own.
@@ -116,6 +123,8 @@ class Kind(enum.StrEnum):
     COUNTERS = "counters"
     GAP = "gap"
     TRANSACTION = "transaction"
+    CHECKPOINT = "checkpoint"
+    REPEATED = "repeated"
 
 
 class Verdict(enum.StrEnum):
@@ -226,6 +235,52 @@ class Transaction:
     transaction: str
 
 
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """That the log had a line, signed by the audit key. What is signed is in `signer.signing.checkpoint`.
+
+    Attributes:
+        at: `timestamp` of the signature.
+        upto: number of the line.
+        hash: SHA-256 of its bytes, hex.
+        signer: which signer this is, by the configuration.
+        key: the audit key, PUB_ form.
+        signature: SIG_ text.
+    """
+
+    at: str
+    upto: int
+    hash: str
+    signer: str
+    key: str
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """Decisions that did not sign and have no lines of their own, because others like them have.
+
+    Attributes:
+        at: `timestamp` of the first.
+        until: `timestamp` of the last.
+        count: how many.
+        verdict: of all of them; None: of several kinds.
+        rule: as `verdict`.
+        node: as `verdict`.
+        key: as `verdict`.
+        caller: where they came from, without port or process; as `verdict`.
+    """
+
+    at: str
+    until: str
+    count: int
+    verdict: str | None
+    rule: str | None
+    node: str | None
+    key: str | None
+    caller: str | None
+
+
 @dataclass(slots=True)
 class Gap:
     """Entries that could not be kept: how many, from when to when, and the signatures per key among them."""
@@ -248,7 +303,7 @@ class Gap:
             self.signed[key] = self.signed.get(key, 0) + 1
 
 
-Entry = Decision | Act | Transaction
+Entry = Decision | Act | Transaction | Checkpoint | Repeated
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,6 +421,26 @@ _SCHEMAS: Final[dict[str, dict[str, _Check]]] = {
     Kind.ACT.value: _schema({ACT: _is_name, BY: _is_text, DETAIL: _or_null(_is_text)}),
     Kind.COUNTERS.value: _schema({PART: _is_count, PARTS: _is_count, COUNTERS: _are_counts}),
     Kind.GAP.value: _schema({UNTIL: _is_at, LOST: _is_count, SIGNED: _are_counts}),
+    Kind.CHECKPOINT.value: _schema(
+        {
+            UPTO: _is_count,
+            HASH: _is_digest,
+            SIGNER: _is_name,
+            KEY: _is_key,
+            SIGNATURE: _is_name,
+        },
+    ),
+    Kind.REPEATED.value: _schema(
+        {
+            UNTIL: _is_at,
+            COUNT: _is_count,
+            VERDICT: _or_null(_is_verdict),
+            RULE: _or_null(_is_text),
+            NODE: _or_null(_is_text),
+            KEY: _or_null(_is_key),
+            CALLER: _or_null(_is_text),
+        },
+    ),
     Kind.TRANSACTION.value: _schema({DIGEST: _is_digest, TRANSACTION: _is_transaction}),
 }
 
@@ -375,6 +450,8 @@ _KINDS: Final = {
     Act: Kind.ACT,
     Gap: Kind.GAP,
     Transaction: Kind.TRANSACTION,
+    Checkpoint: Kind.CHECKPOINT,
+    Repeated: Kind.REPEATED,
 }
 
 
@@ -535,6 +612,8 @@ class Chain:
 
     def _apply(self, fields: Fields) -> None:
         kind = fields[KIND]
+        if kind == Kind.CHECKPOINT and _int(fields[UPTO]) > self.seq:
+            raise ChainError(FaultKind.EDIT, "a checkpoint of a line that is not there")
         if kind == Kind.COUNTERS:
             self._apply_counters(fields)
             return

@@ -4,6 +4,7 @@ What can be lost:
 
 * The process is killed: the entries not yet given to `append`, and those that wait in `queued`.
 * The power fails: also everything since the last `sync` that returned.
+* The file has reached its size and another begins (signer.signing.audit_files): nothing.
 * The disk stays full: entries above QUEUE_LIMIT. A `gap` entry says how many, with the signatures per key.
 
 Signing never waits for this file: trouble raises AuditError to the caller, who reports it and goes on.
@@ -20,6 +21,7 @@ from collections import deque
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from signer.errors import AuditError, FormatError
+from signer.signing import audit_files
 from signer.signing.audit import (
     COUNTERS,
     KEY,
@@ -55,6 +57,8 @@ QUEUE_LIMIT: Final = 4096
 CHECKPOINT_EVERY: Final = 1000
 #: Entries in one write(2): what a full disk takes back at once.
 _BATCH: Final = 256
+#: Bytes after which another file begins: about 100,000 decisions, two weeks of one producer's slots.
+DEFAULT_MAX_BYTES: Final = 64_000_000
 _BLOCK: Final = 65536
 _WRITER: Final = "signer"
 _OPEN_FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -70,8 +74,13 @@ class AuditWriter:
         lost: entries lost since the start, in all.
     """
 
-    def __init__(self, path: Path, at: str) -> None:
-        """Take the log, and repair the end that a crash left. `at` is a `timestamp`.
+    def __init__(self, path: Path, at: str, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
+        """Take the log, and repair the end that a crash left.
+
+        Args:
+            path: the log.
+            at: a `timestamp`.
+            max_bytes: another file begins once this one has reached that size.
 
         A disk that fails is no reason to raise: `degraded` says so and each `append` tries again.
 
@@ -85,6 +94,8 @@ class AuditWriter:
         self._chain = Chain()
         self._since_checkpoint = 0
         self._size = 0
+        self._first = 1
+        self.max_bytes = max_bytes
         self._lock: int | None = None
         self._file: int | None = None
         self._partial = False
@@ -103,6 +114,11 @@ class AuditWriter:
     def seq(self) -> int:
         """Number of the last line written."""
         return self._chain.seq
+
+    @property
+    def head(self) -> str:
+        """SHA-256 of the last line written, hex."""
+        return self._chain.head
 
     @property
     def counters(self) -> dict[str, int]:
@@ -183,13 +199,14 @@ class AuditWriter:
     def _flush(self) -> None:
         if not self._queue:
             return
+        at = self._queue[0].at
         try:
             if self._file is None:
-                self._open(self._queue[0].at)
-            self._find_missing(self._queue[0].at)
+                self._open(at)
+            self._find_missing(at)
             if self._sync_failed:
                 note = "lines before this one may be missing after a power loss"
-                self._queue.appendleft(Act(self._queue[0].at, SYNC_FAILED, _WRITER, note))
+                self._queue.appendleft(Act(at, SYNC_FAILED, _WRITER, note))
                 self._sync_failed = False
             while self._queue:
                 batch = [self._queue[index] for index in range(min(_BATCH, len(self._queue)))]
@@ -197,6 +214,9 @@ class AuditWriter:
                 self._write_batch(batch, batch[-1].at if due else None)
                 for _ in batch:
                     self._queue.popleft()
+                at = batch[-1].at
+            if self._size >= self.max_bytes:
+                self._begin_another(at)
         except OSError as error:
             raise self._degrade("cannot be written", error) from None
         self.degraded = None
@@ -229,6 +249,43 @@ class AuditWriter:
             raise
         self._size += len(data)
 
+    def _begin_another(self, at: str) -> None:
+        """Give the file an older one's name, and begin another with the counters: a start reads only that one.
+
+        Killed between the two steps the file has both names, and goes on to be written.
+        """
+        if self._file is None:
+            raise OSError(errno.EBADF, "not open")
+        os.fdatasync(self._file)
+        old = audit_files.older_name(self.path, self._first)
+        try:
+            old.hardlink_to(self.path)
+        except FileExistsError:
+            if not old.samefile(self.path):
+                raise OSError(errno.EEXIST, f"{old.name} is there already; move it away") from None
+        chain = self._chain.copy()
+        first = chain.seq + 1
+        data = b"".join(chain.seal_counters(at))
+        self._file = self._replace(data)
+        self._chain, self._since_checkpoint = chain, 0
+        self._size, self._first, self._partial = len(data), first, False
+
+    def _replace(self, data: bytes) -> int:
+        """Put a file with `data` in the log's place, on the disk when this returns; return its descriptor."""
+        fresh = self.path.with_name(self.path.name + ".new")
+        file = os.open(fresh, _OPEN_FLAGS | os.O_TRUNC, 0o600)
+        try:
+            _write_all(file, data)
+            os.fsync(file)
+            fresh.replace(self.path)
+            _sync_folder(self.path.parent)
+        except BaseException:
+            os.close(file)
+            raise
+        if self._file is not None:
+            os.close(self._file)
+        return file
+
     def _find_missing(self, at: str) -> None:
         """Begin the file anew if somebody removed or replaced it. The numbers go on, so that it shows."""
         if self._file is None:
@@ -250,6 +307,8 @@ class AuditWriter:
         self._file = os.open(self.path, _OPEN_FLAGS | os.O_EXCL, 0o600)
         _sync_folder(self.path.parent)
         self._size, self._partial = 0, False
+        self._first = self._chain.seq + 1
+        self._since_checkpoint = CHECKPOINT_EVERY  # as in _recover
         note = "the log was removed or replaced while the signer wrote it"
         self._queue.appendleft(Act(at, LOG_MISSING, _WRITER, note))
 
@@ -306,10 +365,15 @@ class AuditWriter:
         """Set the state from the end of the file; return the acts to record, None if the log is damaged."""
         size = os.fstat(file).st_size
         end = _end_of_last_line(file, size)
-        state = _replay(file, end)
+        acts = []
+        begun = audit_files.older(self.path) if not end else []
+        state = _replay_file(begun[-1]) if begun else _replay(file, end)
         if state is None:
             return None
-        acts = []
+        if begun:
+            acts.append(Act(at, LOG_MISSING, _WRITER, "the newest file of the log was not there at a start"))
+            state = (state[0], CHECKPOINT_EVERY)  # a file must not be long without its counters
+        self._first = _first_number(file, state[0]) if end else state[0].seq + 1
         if end < size:
             aside = self._move_torn_tail(file, end, size, state[0].seq + 1)
             acts.append(
@@ -345,26 +409,23 @@ class AuditWriter:
 
         Not to start would cost blocks; to append would leave a log that never verifies again.
         """
+        older = audit_files.older(self.path)
+        before, _ = _salvage(older[-1]) if older else ({}, "")
         counters, digest = _salvage(self.path)
-        fresh = self.path.with_name(self.path.name + ".new")
-        file = os.open(fresh, _OPEN_FLAGS | os.O_TRUNC, 0o600)
-        try:
-            name = _link_aside(self.path, "damaged")
-            chain = Chain()
-            note = f"the log before this one is in {name}, sha256 {digest}"
-            first = chain.seal(Act(at, LOG_DAMAGED, _WRITER, note))
-            chain.counters = counters
-            data = b"".join([first, *chain.seal_counters(at)])
-            _write_all(file, data)
-            os.fsync(file)
-            fresh.replace(self.path)
-            _sync_folder(self.path.parent)
-        except BaseException:
-            os.close(file)
-            raise
-        self._file = file
+        counters = before | counters
+        name = _link_aside(self.path, "damaged")
+        for each in older:
+            # They belong to the log that ended: the next one counts its lines from 1 again.
+            _link_aside(each, "damaged")
+            each.unlink()
+        chain = Chain()
+        note = f"the log before this one is in {name}, sha256 {digest}"
+        first = chain.seal(Act(at, LOG_DAMAGED, _WRITER, note))
+        chain.counters = counters
+        data = b"".join([first, *chain.seal_counters(at)])
+        self._file = self._replace(data)
         self._chain, self._since_checkpoint = chain, 0
-        self._size = len(data)
+        self._size, self._first = len(data), 1
 
 
 def _end_of_last_line(file: int, size: int) -> int:
@@ -379,6 +440,25 @@ def _end_of_last_line(file: int, size: int) -> int:
     return 0
 
 
+def _first_number(file: int, chain: Chain) -> int:
+    """Return the number of a file's first line; where it is damaged, one that sorts the file to its place."""
+    line = os.pread(file, MAX_LINE, 0).partition(b"\n")[0] + b"\n"
+    try:
+        number = parse(line)[SEQ]
+    except ChainError:
+        return chain.seq
+    return number if isinstance(number, int) else chain.seq
+
+
+def _replay_file(path: Path) -> tuple[Chain, int] | None:
+    """As `_replay`, of a whole file."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        return _replay(file, _end_of_last_line(file, os.fstat(file).st_size))
+    finally:
+        os.close(file)
+
+
 def _replay(file: int, end: int) -> tuple[Chain, int] | None:
     """Return the chain at offset `end` and the lines since its counters, None if the lines do not hold."""
     with os.fdopen(os.dup(file), "rb") as stream:
@@ -387,6 +467,9 @@ def _replay(file: int, end: int) -> tuple[Chain, int] | None:
             start = end
             while chain is None and (start := _last_checkpoint(file, start)) > 0:
                 stream.seek(start)
+                chain = _resume(stream, end)
+            if chain is None and os.pread(file, len(_CHECKPOINT_START) - 1, 0) == _CHECKPOINT_START[1:]:
+                stream.seek(0)
                 chain = _resume(stream, end)
             if chain is None:
                 stream.seek(0)

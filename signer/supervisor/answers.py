@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from signer.antelope.keys import PublicKey
 from signer.chain.sighting import Sighting
 from signer.errors import FormatError, SignerError
-from signer.signing import audit
+from signer.signing import audit, checkpoint
 
 if TYPE_CHECKING:
     from signer.channel import Message
@@ -39,6 +39,8 @@ class Answers:
             "unfreeze": self._unfreeze,
             "alarm": self._alarm,
             "chain-view": self._chain_view,
+            "audit-head": self._audit_head,
+            "checkpoint": self._checkpoint,
         }
 
     async def answer(self, question: Message) -> Message:
@@ -95,6 +97,15 @@ class Answers:
         else:
             alarms.cleared(question["name"], question["subject"])
         return {}
+
+    async def _audit_head(self, _: Message) -> Message:
+        return self._supervisor.audit_head._asdict()
+
+    async def _checkpoint(self, question: Message) -> Message:
+        given = audit.Checkpoint(**question["checkpoint"])
+        audit.admit(given)
+        checkpoint.check(given)
+        return {"seq": await self._supervisor.checkpoint(given)}
 
     async def _chain_view(self, question: Message) -> Message:
         self._supervisor.sighted(Sighting.from_fields(question["view"]))

@@ -6,21 +6,31 @@ import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from signer.errors import AuditError, FormatError
 from signer.signing.audit import Act, Decision, Transaction, timestamp
 from signer.signing.audit_writer import AuditWriter
+from signer.supervisor.repeats import MINUTE_S, Repeats
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from signer.signing.audit import Entry
+    from signer.config import Audit
+    from signer.signing.audit import Checkpoint, Entry
 
 log = logging.getLogger("signer.supervisor")
 
 #: Entries wait this long for company, in s; a power loss takes at most this and one disk sync.
 _GATHER_S = 0.05
+_BYTES_PER_MB = 1_000_000
+
+
+class Head(NamedTuple):
+    """The last line that is on the disk: its number and its hash, hex."""
+
+    seq: int
+    hash: str
 
 
 class AuditLog:
@@ -28,14 +38,27 @@ class AuditLog:
 
     Args:
         path: the log file; its folder is made.
+        settings: the table [audit].
+
+    Attributes:
+        head: the last line that is on the disk.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._writer = AuditWriter(path, timestamp(datetime.now(UTC)))
+    def __init__(self, path: Path, settings: Audit) -> None:
+        self._writer = AuditWriter(path, timestamp(datetime.now(UTC)), settings.max_file_mb * _BYTES_PER_MB)
+        self.head = Head(self._writer.seq, self._writer.head)
         self._thread = ThreadPoolExecutor(1, "audit")
         self._waiting: list[Entry] = []
         self._writing: asyncio.Task[None] | None = None
+        self._repeats = Repeats(settings.refusals_per_minute)
+        self._minute: asyncio.TimerHandle | None = None
+        self._counted = 0
         self._degraded = ""
+
+    def configure(self, settings: Audit) -> None:
+        """Take other settings."""
+        self._writer.max_bytes = settings.max_file_mb * _BYTES_PER_MB
+        self._repeats.per_minute = settings.refusals_per_minute
 
     def decision(self, fields: dict[str, Any]) -> None:
         """Take a decision from the signing process, after the transaction that it is about, if that is known."""
@@ -43,24 +66,42 @@ class AuditLog:
             name: fields[name] or None for name in ("node", "key", "role", "digest", "rule", "signature")
         }
         at = timestamp(datetime.fromtimestamp(fields["at"], UTC))
+        decision = Decision(
+            at=at,
+            verdict=fields["verdict"],
+            caller=fields["caller"],
+            lane=str(fields["lane"]) if fields["lane"] else None,
+            tries=fields["tries"],
+            micros=fields["micros"],
+            **known,
+        )
+        has_line = self._repeats.has_line(decision)
+        if self._repeats.began and self._minute is None:
+            self._minute = asyncio.get_running_loop().call_later(MINUTE_S, self._end_minute)
+        if not has_line:
+            self._counted += 1
+            return
         if fields["transaction"]:
             self._take(Transaction(at, fields["digest"], fields["transaction"]))
-        lane = str(fields["lane"]) if fields["lane"] else None
-        self._take(
-            Decision(
-                at=at,
-                verdict=fields["verdict"],
-                caller=fields["caller"],
-                lane=lane,
-                tries=fields["tries"],
-                micros=fields["micros"],
-                **known,
-            )
-        )
+        self._take(decision)
 
     def act(self, name: str, by: str, detail: str | None, moment: datetime) -> None:
         """Take an administrative act."""
         self._take(Act(timestamp(moment), name, by, detail))
+
+    async def checkpoint(self, entry: Checkpoint) -> int:
+        """Take a checkpoint; return the number of the last line once it is on the disk.
+
+        Raises:
+            AuditError: it is not, and waits with what else waits.
+        """
+        self._take(entry)
+        while self._waiting or (self._writing is not None and not self._writing.done()):
+            assert self._writing is not None  # noqa: S101 - _take began it
+            await asyncio.shield(self._writing)
+        if self._degraded:
+            raise AuditError(self._degraded)
+        return self.head.seq
 
     def state(self) -> dict[str, Any]:
         """Return what `signer status` shows of the log."""
@@ -68,11 +109,13 @@ class AuditLog:
             "seq": self._writer.seq,
             "waiting": len(self._waiting) + self._writer.queued,
             "lost": self._writer.lost,
+            "counted": self._counted,
             "degraded": self._degraded or self._writer.degraded,
         }
 
     async def close(self) -> None:
         """Write what waits and let the log go."""
+        self._end_minute()
         if self._writing is not None:
             await self._writing
         loop = asyncio.get_running_loop()
@@ -81,6 +124,13 @@ class AuditLog:
         except AuditError as error:
             log.error("audit log not closed", extra={"reason": str(error)})
         self._thread.shutdown()
+
+    def _end_minute(self) -> None:
+        if self._minute is not None:
+            self._minute.cancel()
+            self._minute = None
+        for each in self._repeats.end():
+            self._take(each)
 
     def _take(self, entry: Entry) -> None:
         self._waiting.append(entry)
@@ -105,3 +155,4 @@ class AuditLog:
             self._writer.append(batch)
         finally:
             self._writer.sync()
+            self.head = Head(self._writer.seq, self._writer.head)

@@ -39,7 +39,7 @@ from signer.supervisor import readiness, sockets, status, upgrade, worker
 from signer.supervisor.admin import AdminApp
 from signer.supervisor.alarms import Alarms
 from signer.supervisor.answers import Answers
-from signer.supervisor.audit import AuditLog
+from signer.supervisor.audit import AuditLog, Head
 from signer.supervisor.control import ControlKeeper
 from signer.supervisor.generation import Generation
 from signer.supervisor.issued import Issued
@@ -149,8 +149,8 @@ class Supervisor:
         self._crashes = 0
         self._restarts = 0
         self._markers = FreezeMarkers(config.freeze_dir)
-        self._audit_path = config.state_dir / "audit" / "audit.jsonl"
-        self._audit = AuditLog(self._audit_path)
+        self._audit_path = config.audit_log
+        self._audit = AuditLog(self._audit_path, config.audit)
         self.alarms = Alarms(config.state_dir / "alarms.json", self._alarm_changed)
         self._control = ControlKeeper(
             Answers(self).answer,
@@ -383,6 +383,19 @@ class Supervisor:
             )
             return
         self._decision(entry)
+
+    @property
+    def audit_head(self) -> Head:
+        """The last line of the audit log that is on the disk."""
+        return self._audit.head
+
+    async def checkpoint(self, checkpoint: audit.Checkpoint) -> int:
+        """Write a checkpoint into the audit log; return the number of the last line once it is on the disk.
+
+        Raises:
+            AuditError: it cannot be written now.
+        """
+        return await self._audit.checkpoint(checkpoint)
 
     def act(self, name: str, by: str, detail: str | None) -> None:
         """Write an administrative act into the audit log."""
@@ -760,6 +773,7 @@ class Supervisor:
             sockets.release(self._bound.pop(address))
         self.config = config
         self._totals.configured(config)
+        self._audit.configure(config.audit)
         self.pins.keep(config)
         if replacement is not None:
             self._watch(replacement)
@@ -834,7 +848,7 @@ class Supervisor:
             upgrade.hold_signals()
             await self._audit.close()
             if self._stopping.is_set():
-                self._audit = AuditLog(self._audit_path)
+                self._audit = AuditLog(self._audit_path, self.config.audit)
                 return
             pins = estates.seal_pins(self.pins.reveal_typed(self.config))
             try:
@@ -858,7 +872,7 @@ class Supervisor:
     def _stay(self, reason: str) -> None:
         """Take back `_leave`."""
         upgrade.take_signals()
-        self._audit = AuditLog(self._audit_path)
+        self._audit = AuditLog(self._audit_path, self.config.audit)
         self._refused_upgrade(reason)
         if self._current is not None:
             self._current.stay()

@@ -53,7 +53,7 @@ def check(path: Path, data: bytes, anchored: Anchor | None = None) -> Report:
     """Return the report on a log of these bytes."""
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(data)
-    return verify(path, anchored)
+    return verify(path, [anchored] if anchored else [])
 
 
 def faulty(report: Report) -> tuple[int, FaultKind]:
@@ -266,7 +266,7 @@ def test_a_line_that_is_being_written_is_read_to_its_end(log: Path, monkeypatch:
 
     monkeypatch.setattr("signer.signing.audit_reader._LOOKS", 2)
     monkeypatch.setattr("signer.signing.audit_reader.time.sleep", rest_arrives)
-    assert verify(log, LAST).ok
+    assert verify(log, [LAST]).ok
 
 
 def test_what_cannot_be_read_is_an_error(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -43,6 +44,8 @@ def test_each_slot_is_seen(watched: WatchedSite, ring: Ring) -> None:
     """Signed by us for the node that asked; missed while it does not produce; another's with a copy of the key."""
     node = watched.node
     node.wait_for_blocks(5)
+    totals = "/v1/producers/local/slots"
+    watched.wait(lambda: watched.get(totals)["totals"]["signed"] >= 2, "counted slots")
 
     def signed() -> list[dict[str, Any]]:
         return [slot for slot in watched.slots() if slot["state"] == "signed"]
@@ -77,11 +80,33 @@ def test_each_slot_is_seen(watched: WatchedSite, ring: Ring) -> None:
         watched.node = watched.start_node(thief)
         watched.node.wait_for_blocks(3)
         watched.wait(lambda: _states(watched).count("other") >= 3, "slots with a signature that is not ours")
+        watched.wait(lambda: watched.get(totals)["totals"]["other"] >= 1, "counted slots of the thief")
+        first = next(slot["block_num"] for slot in watched.slots() if slot["state"] == "other")
+        (alarm,) = watched.wait(lambda: _clones(watched), "the alarm")
+        assert alarm["subject"] == watched.key
+        assert f"block {first} of" in alarm["text"]
+        watched.node.wait_for(
+            lambda: watched.node.info()["last_irreversible_block_num"] > first, "it is final"
+        )
     finally:
         thief.clean()
 
     shown = {slot["block_num"]: slot["state"] for slot in watched.slots()}
     assert shown[last] == "signed"
-    assert "unknown" not in shown.values() or max(shown.values())  # the newest may be in question for 3 s
-    totals = watched.get("/v1/producers/local/slots")["totals"]
-    assert totals["signed"] >= 4
+    assert watched.get(totals)["totals"]["missed"] >= 5
+
+    found = watched.signer("audit", "reconcile", "--json")
+    assert found.returncode == 5, found.stderr
+    answer = json.loads(found.stdout)
+    assert first in [each["block_num"] for each in answer["clones"]]
+    assert answer["clones"][0]["keys"] == [watched.key]
+    assert answer["signed"] >= 5
+    assert (answer["foreign"], answer["lost"]) == (0, [])
+    words = watched.signer("audit", "reconcile", "--from", "2")
+    assert (words.returncode, f"CLONE: block {first} at" in words.stdout) == (5, True), words.stdout
+    before = watched.signer("audit", "reconcile", "--from", "99999999")
+    assert (before.returncode, "is not irreversible yet" in before.stderr) == (2, True)
+
+
+def _clones(watched: WatchedSite) -> list[dict[str, Any]]:
+    return [each for each in watched.site.status()["alarms"] if each["name"] == "clone"]

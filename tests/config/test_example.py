@@ -30,6 +30,7 @@ MODELS = [
     config.Realtime,
     config.Warmth,
     config.Limits,
+    config.Audit,
     config.Config,
 ]
 

@@ -16,7 +16,7 @@ from hsm.race import Ending, Result
 from signer.antelope.keys import Curve, Digest
 from signer.antelope.recovery import recover
 from signer.control import keys
-from signer.control.keys import ControlKeys
+from signer.control.keys import ControlKeys, Role
 from signer.errors import RefusedError, SigningError
 from signer.signing import keyring
 from signer.signing.freeze import FreezeMarkers
@@ -51,8 +51,9 @@ class World:
         self.digest = Digest(os.urandom(32))
 
     def sign(self, index: int = 0) -> Signature:
-        """Sign with a key."""
-        return asyncio.run(self.keys.sign(self.private[index].public, self.digest, "rotation 17"))
+        """Sign with a key, for what it is for."""
+        role: Role = "audit" if _PLAN[index][1] == "audit" else "rotation"
+        return asyncio.run(self.keys.sign(self.private[index].public, self.digest, "rotation 17", role=role))
 
     def is_refused(self, rule: str, index: int = 0) -> str:
         """Sign, assert that a rule refuses it, and return the message."""
