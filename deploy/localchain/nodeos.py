@@ -171,7 +171,10 @@ class Nodeos(Program):
 
     def call(self, path: str, body: Any = None) -> Any:  # noqa: ANN401 - JSON
         """POST to `path` (for example `chain/get_info`) and return the JSON answer; fail on any error."""
-        answer = self._http.post(f"/v1/{path}", json=body)
+        try:
+            answer = self._http.post(f"/v1/{path}", json=body)
+        except httpx.TransportError as error:
+            raise LocalChainError(f"{self.name} {path}: {error or type(error).__name__}") from error
         if not answer.is_success:
             raise LocalChainError(f"{self.name} {path}: {answer.status_code} {answer.text}")
         return answer.json()

@@ -31,19 +31,23 @@ class OwnProducer:
         chain.keosd.add(cold)
         chain.create_accounts(name, owner=cold.public)
 
-    def join(self, place: str, providers: Sequence[str], *, timeout_ms: int = 5) -> Nodeos:
+    def join(
+        self, place: str, providers: Sequence[str], *, timeout_ms: int = 5, port: int | None = None
+    ) -> Nodeos:
         """Start a node that produces for the account as soon as it holds the key that the schedule names.
 
         Args:
             place: a name that no other node of the chain has.
             providers: values of its `signature-provider`.
             timeout_ms: how long it waits for a signature (keosd-provider-timeout).
+            port: of its HTTP API; by default a free one.
         """
         return self._chain.join(
             place,
             producers=[self.name],
             providers=providers,
             lines=[f"keosd-provider-timeout = {timeout_ms}"],
+            port=port,
         )
 
     def register(self, key: str, *, url: str = "https://example.org/bp.json", location: int = 7) -> None:

@@ -1,0 +1,57 @@
+"""What quickstart allows the signer's user outside of its folder, taken back when the demo ends.
+
+Started as root, quickstart gives the user `antelope-signer` search permission on the folders above the clone and above
+its own, and read permission on the code where it needs it. A demo leaves the access lists as they were.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class AccessLists:
+    """The access lists of the folders above some paths and of a clone's code, as they are now. Only root needs it."""
+
+    def __init__(self, clone: Path, *paths: Path) -> None:
+        above = {parent for path in (clone, *paths) for parent in (path, *path.parents) if parent.exists()}
+        code = [clone / name for name in ("signer", "hsm", "deploy", ".venv")]
+        self._code = [str(path) for path in code if path.exists()]
+        # The interpreter of .venv may be a link to somewhere else.
+        python = (clone / ".venv" / "bin" / "python").resolve()
+        self._above = sorted(map(str, above | set(python.parents)))
+        self._before = self._read()
+
+    def _read(self) -> str:
+        if os.geteuid() != 0:
+            return ""
+        return "".join(
+            subprocess.run(  # noqa: S603 - two programs of the package acl
+                ["getfacl", "--absolute-names", *options, "--", *paths],  # noqa: S607 - wherever it is
+                capture_output=True,
+                text=True,
+                check=False,
+            ).stdout
+            for options, paths in (((), self._above), (("--recursive", "--physical"), self._code))
+        )
+
+    def restore(self) -> None:
+        """Set the access lists back where they are not as they were."""
+        before, now = self._entries(self._before), self._entries(self._read())
+        changed = "\n\n".join(before[path] for path in before if path in now and now[path] != before[path])
+        if changed:
+            subprocess.run(
+                ["setfacl", "--restore=-"],  # noqa: S607 - wherever it is
+                input=changed + "\n",
+                text=True,
+                check=False,
+            )
+
+    @staticmethod
+    def _entries(text: str) -> dict[str, str]:
+        blocks = [block for block in text.split("\n\n") if block]
+        return {block.partition("\n")[0]: block for block in blocks}
