@@ -105,7 +105,6 @@ def _run(place: Place, arguments: argparse.Namespace) -> int:
     """Build everything, carry out what the page asks for until somebody ends it, and remove everything."""
     page_port = arguments.port + 3
     page = Page(page_port)  # first of all: it tells whether the port is free
-    place.claim()
     world = World(place, arguments.port, arguments.producers)
     code = 0
     try:
@@ -134,7 +133,6 @@ def _run(place: Place, arguments: argparse.Namespace) -> int:
             signal.signal(number, _patience)
         page.close()
         world.end()
-        place.remove()
     say("nothing is left")
     return code
 

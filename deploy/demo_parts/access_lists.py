@@ -15,16 +15,23 @@ if TYPE_CHECKING:
 
 
 class AccessLists:
-    """The access lists of the folders above some paths and of a clone's code, as they are now. Only root needs it."""
+    """The access lists of the folders above a clone and a demo, and of the clone's code. Only root needs it.
 
-    def __init__(self, clone: Path, *paths: Path) -> None:
-        above = {parent for path in (clone, *paths) for parent in (path, *path.parents) if parent.exists()}
+    Args:
+        clone: the clone.
+        record: a file in the demo's folder: the lists as they were. It is made if it is not there.
+    """
+
+    def __init__(self, clone: Path, record: Path) -> None:
+        above = {parent for path in (clone, record) for parent in (path, *path.parents) if parent.exists()}
         code = [clone / name for name in ("signer", "hsm", "deploy", ".venv")]
         self._code = [str(path) for path in code if path.exists()]
         # The interpreter of .venv may be a link to somewhere else.
         python = (clone / ".venv" / "bin" / "python").resolve()
         self._above = sorted(map(str, above | set(python.parents)))
-        self._before = self._read()
+        if not record.exists():
+            record.write_text(self._read(), encoding="utf-8")
+        self._before = record.read_text(encoding="utf-8")
 
     def _read(self) -> str:
         if os.geteuid() != 0:

@@ -40,6 +40,11 @@ class Place:
         return self.folder / "demo.json"
 
     @property
+    def access_lists(self) -> Path:
+        """The access lists of the folders above as they were before."""
+        return self.folder / "access-lists"
+
+    @property
     def log_beside(self) -> Path:
         """What a detached demo prints: beside the folder, so that it can say why there is none."""
         return self.folder.with_name(self.folder.name + ".log")

@@ -16,6 +16,7 @@ from localchain.errors import LocalChainError
 from localchain.own_producer import OwnProducer
 from localchain.tools import Tools
 
+from demo_parts import children
 from demo_parts.access_lists import AccessLists
 from demo_parts.cast import NAMES, OURS
 from demo_parts.errors import DemoError
@@ -51,7 +52,7 @@ class World:
         self.place = place
         self._port = port
         self._others = NAMES[1:producers]
-        self._access = AccessLists(_CLONE, place.folder)
+        self._access: AccessLists | None = None
         self._tools = Tools.find()
         self._chain: Chain | None = None
         self._own: OwnProducer | None = None
@@ -66,9 +67,11 @@ class World:
         """Start everything; return when a block that a token's key signed is on the chain.
 
         Raises:
-            DemoError: the signer did not start.
+            DemoError: the folder cannot be used, or the signer did not start.
             LocalChainError: something of the chain did not.
         """
+        self.place.claim()
+        self._access = AccessLists(_CLONE, self.place.access_lists)
         say(f"starting a chain of {len(self._others) + 1} producers, with the system contract")
         chain = self._chain = Chain(self._tools, self.place.chain, local=self._others)
         self._own = OwnProducer(self._tools, chain, OURS)
@@ -119,11 +122,14 @@ class World:
             self.production.look(self._chain.boot, self.nodes)
 
     def end(self) -> None:
-        """End every process. What does not end is said; the rest is ended all the same."""
+        """End every process and remove every file. What does not end is said; the rest is ended all the same."""
         if self._chain is not None:
             self._chain.stop()
-        self._end_signer(self.place)
-        self._access.restore()
+        children.end_all()
+        if self._access is not None:  # from here on the folder is ours
+            self._end_signer(self.place)
+            self._access.restore()
+            self.place.remove()
 
     @staticmethod
     def _end_signer(place: Place) -> None:
@@ -136,6 +142,7 @@ class World:
     def clean(cls, place: Place) -> None:
         """End and remove what a demo has left that was killed. Its nodes and keosd have ended with it."""
         cls._end_signer(place)
+        AccessLists(_CLONE, place.access_lists).restore()
         place.remove()
 
     # -- parts -----------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
-"""A trial that runs for the tests of one file."""
+"""A trial that runs for the tests of one file. With BARE_LONG in the environment, a bare Debian too."""
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,9 @@ from rig.trial import Trial
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+#: Half an hour of mirrors and packages.
+collect_ignore = [] if os.environ.get("BARE_LONG") else ["test_bare_debian.py"]
 
 
 def _private_folder() -> tempfile.TemporaryDirectory[str]:

@@ -90,8 +90,10 @@ class World:
         """Look."""
         above = [*map(str, [REPOSITORY, *REPOSITORY.parents, folder.parent, *folder.parent.parents])]
         code = [str(REPOSITORY / name) for name in ("signer", "hsm", "deploy")]
-        access = subprocess.run(["getfacl", "-p", *above], capture_output=True, text=True, check=True).stdout
-        access += subprocess.run(["getfacl", "-pR", *code], capture_output=True, text=True, check=True).stdout
+        access = subprocess.run(["getfacl", "-ps", *above], capture_output=True, text=True, check=True).stdout
+        access += subprocess.run(
+            ["getfacl", "-psR", *code], capture_output=True, text=True, check=True
+        ).stdout
         return cls(
             sorted(entry.pw_name for entry in pwd.getpwall() if entry.pw_name != "antelope-signer"),
             access,

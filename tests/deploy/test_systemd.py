@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import re
 import shlex
 import subprocess
 from typing import TYPE_CHECKING
@@ -13,7 +14,11 @@ from rig.trial import REPOSITORY
 if TYPE_CHECKING:
     from pathlib import Path
 
-_UNITS = sorted((REPOSITORY / "deploy" / "systemd").iterdir())
+_FOLDER = REPOSITORY / "deploy" / "systemd"
+_UNITS = sorted(_FOLDER.glob("antelope-signer*"))
+#: What a unit may be exposed at most, by `systemd-analyze security`: as its comment, README and runbook say.
+_EXPOSURE = {"antelope-signer.service": 1.6, "antelope-signer-cycle.service": 1.2}
+_SCORE = re.compile(r"Overall exposure level for \S+: ([0-9.]+)")
 _INSTALLED = "/opt/antelope-signer/"
 
 
@@ -37,6 +42,42 @@ def test_every_unit_is_looked_at() -> None:
         "antelope-signer-cycle.timer",
         "antelope-signer.service",
     ]
+    assert {path.name for path in _FOLDER.iterdir()} - {unit.name for unit in _UNITS} == {"device.conf"}
+
+
+@pytest.mark.parametrize("name", _EXPOSURE)
+def test_the_exposure_is_what_is_stated(name: str) -> None:
+    assert _exposure(_FOLDER / name) == _EXPOSURE[name]
+
+
+def test_the_unit_with_a_device_has_no_complaint_and_is_hardly_more_exposed(tmp_path: Path) -> None:
+    unit = tmp_path / "antelope-signer.service"
+    text = (_FOLDER / unit.name).read_text().replace(_INSTALLED, f"{REPOSITORY}/")
+    drop_in = (_FOLDER / "device.conf").read_text().replace("#DeviceAllow", "DeviceAllow")
+    drop_in = drop_in.replace("#Restrict", "Restrict").replace("SupplementaryGroups=tss", "")
+    folder = tmp_path / "antelope-signer.service.d"
+    folder.mkdir()
+    unit.write_text(text)
+    (folder / "device.conf").write_text(drop_in)
+
+    done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0
+    assert done.stderr == ""
+    unit.write_text(text.replace("[Install]", drop_in + "\n[Install]"))
+    assert _exposure(unit) <= 2.0
+
+
+def _exposure(unit: Path) -> float:
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--no-pager", unit],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    score = _SCORE.search(done.stdout)
+    assert score is not None, done.stdout
+    return float(score[1])
 
 
 @pytest.mark.parametrize(
