@@ -568,7 +568,8 @@ class Audit(Model):
 class Config(Model):
     """The whole file."""
 
-    state_dir: AbsolutePath = DEFAULT_STATE_DIR
+    # Not validated: where a JSON text is, a path is taken as a string only, and the default is a path.
+    state_dir: AbsolutePath = Field(default=DEFAULT_STATE_DIR, validate_default=False)
     """The folder for freeze markers, PIN markers and the audit log, of mode 0700."""
     allow_shared_token: bool = False
     """Whether one token or one PIN source may serve block and control keys: true or false."""

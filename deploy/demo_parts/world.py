@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import sys
@@ -126,9 +127,10 @@ class World:
         if self._chain is not None:
             self._chain.stop()
         children.end_all()
-        if self._access is not None:  # from here on the folder is ours
+        if self.place.runs_as == os.getpid():  # it was claimed
             self._end_signer(self.place)
-            self._access.restore()
+            if self._access is not None:
+                self._access.restore()
             self.place.remove()
 
     @staticmethod

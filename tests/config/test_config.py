@@ -33,6 +33,12 @@ def test_paths_are_relative_to_the_folder_of_the_file(valid_text: str, load: Loa
     assert config.admin_socket == tmp_path / "run/admin.sock"
 
 
+def test_the_state_is_in_var_lib_where_the_file_does_not_say(valid_text: str, load: Load) -> None:
+    lines = [line for line in valid_text.splitlines() if not line.startswith("state_dir")]
+
+    assert load("\n".join(lines)).state_dir == Path("/var/lib/antelope-signer")
+
+
 def test_absolute_paths_stay(valid_text: str, load: Load) -> None:
     """A path that starts with a slash is used as it is."""
     config = load(valid_text.replace('"state"', '"/srv/signer"'))
