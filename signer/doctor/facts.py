@@ -109,19 +109,21 @@ class ProcessFact:
     Attributes:
         name: `supervisor`, `signing` or `control`.
         pid: its number.
-        nice: its priority, -20 (first) to 19.
         open_files: descriptors in use; None where this user may not look.
         max_files: how many it may have.
         core_bytes: the largest core dump that it may leave; None for no limit.
+        locked_bytes: of its memory, kept out of swap.
+        swaps: whether the machine has swap.
         problem: why nothing is known; empty if it is.
     """
 
     name: str
     pid: int
-    nice: int = 0
     open_files: int | None = None
     max_files: int = 0
     core_bytes: int | None = 0
+    locked_bytes: int = 0
+    swaps: bool = False
     problem: str = ""
 
 

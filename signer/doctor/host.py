@@ -1,4 +1,4 @@
-"""The machine: room, limits, priority, load, versions, and what systemd keeps the signer from. Pure."""
+"""The machine: room, limits, swap, load, versions, and what systemd keeps the signer from. Pure."""
 
 from __future__ import annotations
 
@@ -20,8 +20,6 @@ _MB: Final = 10**6
 #: Every listener may have its connections; lanes, files and the channel need some more.
 _OTHER_FILES: Final = 64
 _NEARLY: Final = 0.8
-#: README's figures were measured with it, and the unit in deploy/systemd sets it.
-_NICE: Final = -10
 #: systemd's own words: OK below 4, MEDIUM from 4 on, EXPOSED from 7 on (systemd-analyze(1), security).
 _EXPOSURE_WARNING: Final = 4.0
 
@@ -98,18 +96,21 @@ def _process(config: Config, process: ProcessFact) -> Iterator[Finding]:
             "it may leave a core dump, which can hold a PIN",
             "LimitCORE=0 in the unit; then restart the signer",
         )
+    yield _swap(process)
+
+
+def _swap(process: ProcessFact) -> Finding:
+    if not process.swaps:
+        return ok("swap", process.name, "this machine has no swap")
+    if process.locked_bytes:
+        return ok("swap", process.name, f"{process.locked_bytes // _MB} MB of memory are kept out of swap")
     if process.name == "signing":
-        yield _priority(process)
-
-
-def _priority(process: ProcessFact) -> Finding:
-    if process.nice <= _NICE:
-        return ok("priority", process.name, f"nice {process.nice}")
+        return ok("swap", process.name, "it has no PIN")
     return warning(
-        "priority",
+        "swap",
         process.name,
-        f"nice {process.nice}: it waits for its turn when the machine is busy, and a signature may be late",
-        "Nice=-10 in the unit (nice -n -10 without systemd); then restart the signer",
+        "its memory may be swapped out, and PINs go through it",
+        "LimitMEMLOCK=infinity in the unit (prlimit --memlock=unlimited without systemd), or encrypted swap, or none",
     )
 
 

@@ -14,7 +14,7 @@ from signer.doctor.facts import AuditFact, HostFact, ProcessFact, TokenFact
 
 CONFIG = two_nodes.config()
 HOST = HostFact(10**10, 10**6, 10**6, 0.5, 2, "3.11", "antelope-signer.service", 1.5)
-SIGNING = ProcessFact("signing", 7, -10, 40, 65536, 0)
+SIGNING = ProcessFact("signing", 7, 40, 65536, 0)
 
 
 def _check(seen: HostFact, *processes: ProcessFact) -> list[Any]:
@@ -55,7 +55,9 @@ def test_a_machine_that_is_not(changed: dict[str, Any], check: str, verdict: str
         ({"open_files": None}, "limits", "ok", "? of 65536"),
         ({"problem": "process 7: gone"}, "limits", "unknown", "as root"),
         ({"core_bytes": None}, "core-dump", "failure", "LimitCORE=0"),
-        ({"nice": 0}, "priority", "warning", "Nice=-10"),
+        ({"swaps": True}, "swap", "ok", "no PIN"),
+        ({"swaps": True, "name": "supervisor"}, "swap", "warning", "LimitMEMLOCK=infinity"),
+        ({"swaps": True, "name": "supervisor", "locked_bytes": 4096}, "swap", "ok", "kept out of swap"),
     ],
 )
 def test_a_process_that_is_not(changed: dict[str, Any], check: str, verdict: str, word: str) -> None:

@@ -19,6 +19,7 @@ WELL: dict[str, Any] = {
     "frozen": [],
     "alarms": [],
     "counters": {"verdicts": {"signed": 5}},
+    "realtime": {"on": True, "reason": ""},
     "control": {"state": "ready", "pid": 9},
 }
 FREEZE = {"scope": "node", "name": "a", "at": "t", "by": "me", "reason": "drill"}
@@ -29,13 +30,15 @@ def test_a_signer_that_is_well() -> None:
     found = verdicts(service.check(WELL, "1.0"))
 
     assert set(found.values()) == {"ok"}
-    assert len(found) == 7
+    assert len(found) == 8
 
 
 @pytest.mark.parametrize(
     ("changed", "check", "verdict", "word"),
     [
         ({"ready": False}, "signer", "failure", "NOT READY"),
+        ({"ready": False, "obstacles": ["node b: no key"]}, "signer", "failure", "NOT READY: node b: no key"),
+        ({"realtime": {"on": False, "reason": "not permitted"}}, "priority", "warning", "not permitted"),
         ({"state": "starting", "ready": False}, "signer", "failure", "does not serve yet"),
         ({"only": "control", "ready": False}, "signer", "ok", "only the control process"),
         ({"version": "0.9"}, "version", "warning", "0.9 runs, 1.0 is installed"),

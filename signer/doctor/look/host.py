@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 #: systemd answers in a tenth of a second, unless it is not well.
 _SYSTEMD_S: Final = 5.0
 _LIMIT = re.compile(r"^(Max open files|Max core file size) +(\d+|unlimited)", re.MULTILINE)
+_LOCKED = re.compile(r"^VmLck:\s+(\d+) kB", re.MULTILINE)
 _UNIT = re.compile(r"/([^/\n]+\.service)(?:/[^/\n]*)?$", re.MULTILINE)
 _EXPOSURE = re.compile(r"Overall exposure level[^:]*: *(\d+(?:\.\d+)?)")
 _PYTHON = re.compile(r"^python(\d+\.\d+)")
@@ -42,8 +43,7 @@ def _process(name: str, pid: int) -> ProcessFact:
     at = folder(pid)
     try:
         limits = dict(_LIMIT.findall((at / "limits").read_text()))
-        # Fields after the name in parentheses begin with the third; nice is the 19th (proc(5)).
-        nice = int((at / "stat").read_text().rpartition(")")[2].split()[19 - 3])
+        locked = _LOCKED.search((at / "status").read_text())
     except (OSError, ValueError, IndexError) as error:
         reason = getattr(error, "strerror", None) or "is not shown here"
         return ProcessFact(name, pid, problem=f"process {pid}: {reason}")
@@ -56,11 +56,20 @@ def _process(name: str, pid: int) -> ProcessFact:
     return ProcessFact(
         name,
         pid,
-        nice,
         used,
         _UNLIMITED if files == "unlimited" else int(files),
         None if core == "unlimited" else int(core),
+        int(locked[1]) * 1024 if locked else 0,
+        _swaps(),
     )
+
+
+def _swaps() -> bool:
+    """Whether the machine has swap: the file has a head line, and one for each area (proc(5))."""
+    try:
+        return len(Path("/proc/swaps").read_text().splitlines()) > 1
+    except OSError:
+        return True  # nobody says that there is none
 
 
 def host(state_dir: Path, audit_log: Path, pid: int | None) -> HostFact:
