@@ -28,6 +28,7 @@ from signer.control.access import Anybody, person, require
 from signer.control.auth import Scope
 from signer.control.border import Border
 from signer.control.gate import Gate
+from signer.control.pages import pages
 from signer.control.services import Given, Services
 from signer.control.view import View
 
@@ -139,6 +140,7 @@ def create_app(
     app.state.streams = events.Streams()
     for each in (router, *(module.router for module in _ROUTED)):
         app.include_router(each)
+    pages.add_to(app)
     for kind in refusal.KINDS:
         app.add_exception_handler(kind, _refuse)
     listeners = [each for each in config.listeners if each.kind == "control"]
