@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: Lines of one answer.
-MAX_FOUND: Final = 200
+MAX_FOUND: Final = 100
 #: At 600 bytes a line, some 100,000 decisions: three weeks of a producer of 21.
 MAX_BYTES: Final = 64_000_000
 #: Who searches waits no longer than this, in s.

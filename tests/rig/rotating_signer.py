@@ -116,6 +116,10 @@ class RotatingSigner:
         done = self.run("token", "create", person, *options, "--out", str(self._token_file(person)))
         assert done.returncode == 0, done.stderr
 
+    def token(self, person: str) -> str:
+        """Return the token of a person, from `issue`."""
+        return self._token_file(person).read_text().strip()
+
     def _token_file(self, person: str) -> Path:
         return self.trial.folder.with_name(f"{self.trial.folder.name}-{person}.token")
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
     from datetime import datetime
 
+    from signer.chain.watcher import Slot
     from signer.control.services import Services
     from signer.rotation.producer_view import ApiNode, ChainView
     from signer.rotation.ring import RingLevel
@@ -40,6 +41,8 @@ _SLOW_S: Final = 0.15
 _RINGS_S: Final = 5.0
 #: The newest rotations that are shown.
 _ROTATIONS: Final = 8
+#: Rounds of our producer that are shown: a quarter of an hour with 21 producers.
+_ROUNDS: Final = 7
 #: After a fault of our own.
 _FAULT_S: Final = 2.0
 
@@ -74,6 +77,7 @@ class Snapshot:
         rotations: the newest ones, newest first.
         journal_problem: why they are not of this moment.
         rings: by node.
+        slots: of the last rounds of our producer on each chain, the newest first.
     """
 
     number: int = 0
@@ -84,6 +88,7 @@ class Snapshot:
     rotations: tuple[Rotation, ...] = ()
     journal_problem: str = ""
     rings: dict[str, RingLevel] = field(default_factory=dict)
+    slots: dict[str, tuple[Slot, ...]] = field(default_factory=dict)
 
 
 class Board:
@@ -178,6 +183,8 @@ class Board:
             if name not in self._slow:
                 self._slow[name] = loop.create_task(question())
         self._look_at_journal()
+        slots = {name: tuple(watch.slots(_ROUNDS)) for name, watch in self._services.watches.items()}
+        self._next = replace(self._next, slots=slots)
         done, _ = await asyncio.wait(self._slow.values(), timeout=_SLOW_S)
         for name in [name for name, task in self._slow.items() if task in done]:
             self._slow.pop(name).result()

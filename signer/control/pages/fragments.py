@@ -100,7 +100,11 @@ class Fragments:
                 configured=bool(self._services.chains),
                 labels=labels,
             ),
-            "slots": page.fragment("slots", chains=(), configured=bool(self._services.chains)),
+            "slots": page.fragment(
+                "slots",
+                chains=[(name, overview.rounds(slots)) for name, slots in snapshot.slots.items()],
+                configured=bool(self._services.watches),
+            ),
             "latency": page.fragment(
                 "latency",
                 plots=plot.plots(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -85,7 +86,7 @@ async def _show(
         nodes=list(services.config.nodes),
         keys=[each for each in services.config.keys if each.role != "probe"],
         labels=_labels(services),
-        given=given,
+        given=defaultdict(str, given),
         refusal=refusal,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import defaultdict
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -157,7 +158,7 @@ def _form(
         text=ACTS[act][1],
         nodes=[name for name, node in config.nodes.items() if config.chains[node.chain].producer is not None],
         chains=[name for name, chain in config.chains.items() if chain.producer is not None],
-        given=given,
+        given=defaultdict(str, given),
         refusal=refusal,
     )
 

@@ -5,10 +5,13 @@ Every state has a word of its own and one of four marks: `ok`, `warn`, `bad`, `i
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
+from signer.chain.watcher import SlotState
 from signer.control import chains
 from signer.rotation.rotation import State
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from signer.antelope.keys import PublicKey
+    from signer.chain.watcher import Slot
     from signer.config import Config
     from signer.control.pages.board import ChainSeen, Snapshot
     from signer.rotation.rotation import Rotation
@@ -36,6 +40,13 @@ STEPS: Final = (
     (State.VERIFIED, "proved"),
     (State.DONE, "final"),
 )
+#: A sign and a word for each state of a slot.
+_SLOTS: Final = {
+    SlotState.SIGNED: ("✓", "signed here"),
+    SlotState.MISSED: ("✕", "missed"),
+    SlotState.OTHER: ("○", "signed elsewhere"),
+    SlotState.UNKNOWN: ("?", "not known yet"),
+}
 _LAST: Final = "This key signed last."
 _STATE_MARKS: Final = {
     State.DONE: "ok",
@@ -103,6 +114,24 @@ class Step:
     name: str
     state: str
     at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Square:
+    """A slot as it is drawn: its state, a sign, and the same in words."""
+
+    state: str
+    sign: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A round of our producer: when it began, its slots, the oldest first, and what became of it in words."""
+
+    at: datetime
+    squares: tuple[Square, ...]
+    text: str
 
 
 def headlines(config: Config, snapshot: Snapshot) -> list[Headline]:
@@ -213,6 +242,25 @@ def _stage(
     mark = "ok" if set(keys) == set(row) else "warn"
     node = chains.node_of(config, keys) or "not in this signer"
     return Stage(name, node, tuple(map(str, keys)), mark, "")
+
+
+def rounds(slots: Sequence[Slot]) -> list[Round]:
+    """Return the rounds of slots that come with the newest first; so do the rounds."""
+    found = []
+    for _, group in groupby(slots, key=lambda each: each.round):
+        ordered = list(group)[::-1]
+        counts = Counter(each.state for each in ordered)
+        text = ", ".join(f"{counts[state]} {word}" for state, (_, word) in _SLOTS.items() if counts[state])
+        found.append(Round(ordered[0].time, tuple(map(_square, ordered)), text))
+    return found
+
+
+def _square(slot: Slot) -> Square:
+    sign, word = _SLOTS[slot.state]
+    block = "" if slot.block is None else f", block {slot.block.number}"
+    node = f" for {slot.origin.node}" if slot.origin is not None and slot.origin.node else ""
+    final = "" if slot.irreversible else ", not irreversible yet"
+    return Square(slot.state.value, sign, f"{slot.time:%H:%M:%S.%f}"[:-5] + f" {word}{node}{block}{final}")
 
 
 def steps(rotation: Rotation) -> list[Step]:

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import jinja2
+import markupsafe
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 
+import signer
 from signer.control import refusal
 from signer.control.problem import ProblemError
 
@@ -67,6 +69,14 @@ def _short(key: object) -> str:
     return text if len(text) <= head + tail else f"{text[:head]}…{text[-tail:]}"
 
 
+def _commands(text: str) -> markupsafe.Markup:
+    """Return a sentence whose commands stand between backticks, for a page."""
+    parts = [str(markupsafe.escape(part)) for part in text.split("`")]
+    return markupsafe.Markup(  # noqa: S704 - every part is escaped
+        "".join(f"<code>{part}</code>" if index % 2 else part for index, part in enumerate(parts))
+    )
+
+
 _ENVIRONMENT: Final = jinja2.Environment(
     loader=jinja2.FileSystemLoader(_FOLDER / "templates"),
     autoescape=True,
@@ -74,8 +84,8 @@ _ENVIRONMENT: Final = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_ENVIRONMENT.filters |= {"utc": _time, "short": _short}
-_ENVIRONMENT.globals["static_version"] = _VERSION
+_ENVIRONMENT.filters |= {"utc": _time, "short": _short, "commands": _commands}
+_ENVIRONMENT.globals |= {"static_version": _VERSION, "version": signer.__version__}
 
 
 def fragment(name: str, **values: Any) -> str:  # noqa: ANN401 - whatever the template shows

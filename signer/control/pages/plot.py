@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 #: Of the picture, in its own units.
 WIDTH: Final = 560
-HEIGHT: Final = 150
+HEIGHT: Final = 125
 _LEFT, _RIGHT, _TOP, _BOTTOM = 8, 8, 18, 24
 #: Where the axis begins, in ms: half of the lowest bucket.
 _FROM_MS: Final = 0.125
@@ -86,7 +87,7 @@ def _plot(title: str, histogram: Mapping[str, Any], timeout_ms: float) -> Plot:
     most = max(counts)
     bars = []
     edges = [_FROM_MS, *map(float, bounds), last_ms]
-    for low, high, count in zip(edges, edges[1:], counts, strict=True):
+    for (low, high), count in zip(pairwise(edges), counts, strict=True):
         if not count:
             continue
         left, right = _x(low, last_ms), _x(high, last_ms)
