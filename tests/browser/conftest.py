@@ -1,4 +1,4 @@
-"""A real chain, a real signer on it, and Chromium."""
+"""A real chain, a real signer on it, and Chromium. They end with the module: what runs next needs the machine."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def member() -> Iterator[Member]:
     """A producer that is elected, with two nodes and a signer; alice may do everything."""
     with tempfile.TemporaryDirectory(prefix="b-") as made:
@@ -52,7 +52,7 @@ def member() -> Iterator[Member]:
                 stage.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """Debian's Chromium, headless."""
     with sync_playwright() as playwright:

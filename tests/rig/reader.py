@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -79,6 +80,12 @@ class Reader:
     def is_live(self) -> None:
         """Wait until the page is told of changes."""
         expect(self.page.locator("#live")).to_have_text("Live")
+
+    def photograph(self, name: str) -> None:
+        """Keep a picture of the page in the folder BROWSER_SHOTS, if the environment names one."""
+        folder = os.environ.get("BROWSER_SHOTS")
+        if folder:
+            self.page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
 
     # -- judging ---------------------------------------------------------------------------------------
 
