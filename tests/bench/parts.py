@@ -8,13 +8,14 @@ import subprocess
 import sys
 import time
 import traceback
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from bench import machine, processes, servers
 from bench.client import Mode, Samples
+from bench.dashboards import DASHBOARDS, Readers
 from bench.production import produce
 from bench.servers import Reference, Setup, Signer
 from bench.summary import LIMIT_NS, summarise
@@ -38,6 +39,8 @@ _SLOW_OPERATIONS: Final = 50
 _SETTLE_S: Final = 3.0
 _PERIOD_S: Final = 0.45
 _ROUND: Final = 12
+#: Requests with dashboards open, then as many without: 18 s each.
+_BATCH: Final = 40
 _NO_CORES: Final[Mapping[str, float]] = MappingProxyType({})
 
 
@@ -60,6 +63,7 @@ class Plan:
         blocks: blocks of real nodeos, for each curve.
         slow_closed: requests to a signer with a slow module.
         slow_steady: the same, one each 450 ms.
+        dashboards: R1 requests, one each 450 ms, with ten dashboards open and with none.
     """
 
     closed: int = 0
@@ -76,6 +80,7 @@ class Plan:
     blocks: int = 0
     slow_closed: int = 0
     slow_steady: int = 0
+    dashboards: int = 0
 
     def steady_of(self, curve: Curve) -> int:
         """Return the samples of steady for a curve."""
@@ -94,6 +99,7 @@ class Plan:
             + 2 * self.idle_s
             + ways * count * self.blocks * 0.5
             + self.slow_steady * _PERIOD_S
+            + 2 * self.dashboards * _PERIOD_S
             + self.slow_closed * 0.008
             + 15
         )
@@ -146,6 +152,9 @@ class Bench:
         if plan.slow_closed or plan.slow_steady:
             with self._part("slow module"):
                 self._slow()
+        if plan.dashboards:
+            with self._part("dashboards"):
+                self._dashboards(setup)
         return self.results()
 
     def results(self) -> dict[str, Any]:
@@ -269,6 +278,24 @@ class Bench:
             self._ask(sides, "closed", self.plan.slow_closed, note="slow module", limit_ns=limit_ns)
             self._ask(sides, "steady", self.plan.slow_steady, note="slow module", limit_ns=limit_ns)
 
+    def _dashboards(self, setup: Setup) -> None:
+        """Ask for R1 signatures in turns: a batch with no dashboard open, a batch with ten."""
+        shown = {"no dashboard": Samples(), f"{DASHBOARDS} dashboards": Samples()}
+        plan = {"sides": [asdict(setup.side("r1", self.ways[0]))]}
+        with Signer(setup) as signer:
+            self._roots = {"signer": signer.pid}
+            readers = Readers(setup, self.folder / "d")
+            left = self.plan.dashboards
+            while left > 0:
+                mode = Mode("steady", min(left, _BATCH))
+                for note, samples in shown.items():
+                    with nullcontext() if note == "no dashboard" else readers.open():
+                        [answer] = _child("bench.client", plan | {"mode": asdict(mode)})
+                    _extend(samples, Samples(**answer))
+                left -= _BATCH
+        for note, samples in shown.items():
+            self._add(f"signer r1 {self.ways[0]}", "steady", samples, note=note)
+
     # -- measuring -------------------------------------------------------------------------------------
 
     def _ask(
@@ -313,6 +340,14 @@ class Bench:
                 | {"mode": f"{mode}, first"}
                 | asdict(summarise(samples, limit_ns=limit_ns, firsts_only=True))
             )
+
+
+def _extend(samples: Samples, more: Samples) -> None:
+    samples.failed += [len(samples.ns) + place for place in more.failed]
+    samples.ns += more.ns
+    samples.fresh += more.fresh
+    samples.delayed += more.delayed
+    samples.reasons += more.reasons
 
 
 def say(text: str) -> None:

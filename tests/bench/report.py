@@ -18,6 +18,7 @@ _SOAK: Final = 3000
 _ROUNDS: Final = 30
 _ROUND: Final = 12
 _BLOCKS: Final = 1200
+_DASHBOARDS: Final = 300
 _MODES: Final = {"closed": _PAIRED, "steady": _PAIRED, "rounds": _ROUNDS * _ROUND}
 
 
@@ -149,6 +150,7 @@ def figures(results: Row) -> list[Row]:
         *_blocks(results["production"]),
         *_limits(results["cost"]),
         *_operations(results["latency"]),
+        *_dashboards(results["latency"]),
     ]
     return [
         {
@@ -237,6 +239,26 @@ def _operations(rows: Sequence[Row]) -> Iterator[Figure]:
                 p50 <= 1.5 and p99 <= 3 and row["errors"] == 0,
                 row["n"] >= 100,
             )
+
+
+def _dashboards(rows: Sequence[Row]) -> Iterator[Figure]:
+    shown = [row for row in rows if row["note"].endswith(("no dashboard", " dashboards"))]
+    if len(shown) != 2:
+        return
+    none, ten = shown
+    enough = none["n"] >= _DASHBOARDS
+    yield (
+        f"{ten['note']} open: R1 p50 within 0.1 ms of none",
+        f"{ten['p50']:.3f} and {none['p50']:.3f} ms",
+        ten["p50"] <= none["p50"] + 0.1,
+        enough,
+    )
+    yield (
+        f"{ten['note']} open: not more above 5 ms",
+        f"{ten['lost']} and {none['lost']} of {ten['n']}",
+        ten["lost"] <= none["lost"],
+        enough,
+    )
 
 
 def _figures_text(found: Sequence[Row]) -> str:

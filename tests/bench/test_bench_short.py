@@ -22,7 +22,16 @@ def _bench(folder: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[s
 
 
 def test_signer_keosd_and_floor_are_measured_side_by_side(tmp_path: Path) -> None:
-    counts = ("closed", "steady", "floor-closed", "floor-steady", "warm-up-off", "slow-closed", "slow-steady")
+    counts = (
+        "closed",
+        "steady",
+        "floor-closed",
+        "floor-steady",
+        "warm-up-off",
+        "slow-closed",
+        "slow-steady",
+        "dashboards",
+    )
     done, file = _bench(
         tmp_path,
         *(f"--{name}=2" for name in counts),
@@ -50,6 +59,7 @@ def test_signer_keosd_and_floor_are_measured_side_by_side(tmp_path: Path) -> Non
         *((who, "warm-up off", "steady") for who in ("signer", "keosd")),
         ("C_Sign", "slow module", "closed"),
         *(("signer", "slow module", mode) for mode in ("closed", "steady")),
+        *(("signer", note, "steady") for note in ("no dashboard", "10 dashboards")),
     }
     for row in results["latency"]:
         assert len(row["samples_ns"]) == row["n"]
