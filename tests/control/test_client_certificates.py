@@ -115,10 +115,10 @@ def test_without_a_certificate_nothing_is_served(site: ControlSite, version: ssl
     context.minimum_version = context.maximum_version = version
     url = f"https://127.0.0.1:{config_file.load(site.folder / 'signer.toml').listeners[2].tcp.port}"  # type: ignore[union-attr]
     with httpx.Client(verify=context, base_url=url) as http, pytest.raises(httpx.TransportError):
-        http.get("/v1/health")
+        http.get("/v1/health/live")
     context.load_cert_chain(site.folder / "alice-both.pem")
     with httpx.Client(verify=context, base_url=url) as http:
-        assert http.get("/v1/health").status_code == 200
+        assert http.get("/v1/health/live").status_code == 200
 
 
 def test_a_certificate_is_no_token(site: ControlSite, monkeypatch: pytest.MonkeyPatch) -> None:
