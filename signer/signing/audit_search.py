@@ -1,7 +1,7 @@
 """Finds lines of an audit log, the newest first: bounded in bytes, in lines and in time. Nothing is verified.
 
-The log is read from its end, a block at a time. A line is looked at as bytes first: it has one way to be written
-(audit.serialise), so what does not hold the wanted field's text need not be parsed.
+The log is read from its end, a block at a time, then its older files. A line is looked at as bytes first: it has one
+way to be written (audit.serialise), so what does not hold the wanted field's text need not be parsed.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -28,10 +29,10 @@ from signer.signing.audit import (
     Kind,
     parse,
 )
-from signer.signing.audit_reader import open_log
+from signer.signing.audit_files import older_than, open_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
 #: Lines of one answer.
@@ -42,7 +43,7 @@ MAX_BYTES: Final = 64_000_000
 MAX_S: Final = 3.0
 _BLOCK: Final = 262_144
 #: What is written for the signer itself and says nothing to a person.
-_HIDDEN: Final = frozenset({Kind.COUNTERS})
+_HIDDEN: Final = frozenset({Kind.COUNTERS, Kind.CHECKPOINT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +114,9 @@ def search(
     found: list[Fields] = []
     searched_to = ""
     read = 0
-    with open_log(path) as stream:
+    with closing(_whole_log(path)) as lines:
         try:
-            for line in _backwards(stream):
+            for line in lines:
                 read += len(line)
                 at = _at(line)
                 if at:
@@ -131,6 +132,16 @@ def search(
         except OSError as error:
             raise AuditError(f"audit log {path} cannot be read: {error.strerror}") from None
     return Found(tuple(found), searched_to, whole=True)
+
+
+def _whole_log(path: Path) -> Generator[bytes]:
+    """Yield the lines of every file of the log from the last to the first."""
+    with open_file(path) as newest:
+        older = older_than(newest, path)
+        yield from _backwards(newest)
+    for each in reversed(older):
+        with open_file(each) as stream:
+            yield from _backwards(stream)
 
 
 def _backwards(stream: BinaryIO) -> Iterator[bytes]:

@@ -122,6 +122,20 @@ def test_a_line_that_is_being_written_or_damaged_is_left_out(log: Path) -> None:
     assert search(log, Query()).lines == before
 
 
+def test_older_files_are_searched_too(log: Path) -> None:
+    """Those that the writer put aside when they were full (signer.signing.audit_files)."""
+    before = search(log, Query(verdict="signed"), limit=10_000).lines
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.with_name("audit-000000000001.jsonl").write_bytes(b"".join(lines[:150]))
+    log.with_name("audit-000000000151.jsonl").write_bytes(b"".join(lines[150:300]))
+    log.write_bytes(b"".join(lines[300:]))
+
+    assert search(log, Query(verdict="signed"), limit=10_000).lines == before
+    assert [each["at"] for each in search(log, Query(since=at(149), until=at(151))).lines] == [
+        at(number) for number in (151, 150, 149)
+    ]
+
+
 def test_a_log_that_is_not_there_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(AuditError, match="cannot be read"):
         search(tmp_path / "none", Query())
