@@ -76,7 +76,7 @@ _HEALTHY_S = 5.0
 _CRASH_BACKOFF_S = 0.05
 #: How often a signing process is asked whether its event loop turns, and how long it may take to say so, in s.
 _PING_S = 0.5
-_HUNG_S = 1.0
+_HUNG_S = 3.0
 _CRASH_BACKOFF_MAX_S = 2.0
 #: A new one answers first when it has loaded its code. On a starved machine, killing it earlier would only begin that
 #: again, for ever.
