@@ -34,8 +34,9 @@ def log_path(given: str | None, config: str | None) -> Path:
 def verify(arguments: argparse.Namespace) -> int:
     """Check each log, and that every anchored line is in it."""
     files = arguments.files or [str(log_path(None, arguments.config))]
+    text = _text(arguments.anchor) if arguments.anchor else ""
     try:
-        anchors = _anchors(arguments) if arguments.anchor else []
+        anchors = _anchors(text, arguments) if arguments.anchor else []
     except AuditError as error:
         print(f"signer: {error}", file=sys.stderr)
         return ExitCode.FINDINGS
@@ -76,18 +77,21 @@ def _moment(text: str) -> datetime:
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
-def _anchors(arguments: argparse.Namespace) -> list[Anchor]:
+def _text(file: str) -> str:
+    try:
+        return Path(file).read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise AuditError(f"anchor {file} cannot be read: {error.strerror}") from None
+
+
+def _anchors(text: str, arguments: argparse.Namespace) -> list[Anchor]:
     """Return what the anchor file proves.
 
     Raises:
-        AuditError: it cannot be read, or a checkpoint in it is not what its signature says.
+        AuditError: a checkpoint in it is not what its signature says.
         FormatError: it has neither an anchor nor a checkpoint that a known audit key claims.
     """
-    file = Path(arguments.anchor)
-    try:
-        text = file.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise FormatError(f"anchor {file} cannot be read: {error.strerror}") from None
+    file = arguments.anchor
     if not checkpoint.has_any(text):
         try:
             return [Anchor.from_json(text)]

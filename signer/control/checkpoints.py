@@ -77,7 +77,7 @@ class Checkpoints:
         self._monotonic = monotonic
         self._upto = 0
         self._written = 0
-        self._made_at = -float(settings.checkpoint_every_s)
+        self._made_at = monotonic()
         self._failing_since: float | None = None
         self._trouble = ""
 

@@ -38,6 +38,7 @@ from signer.signing.audit import (
     Act,
     Chain,
     ChainError,
+    Checkpoint,
     Entry,
     Fields,
     Gap,
@@ -138,7 +139,7 @@ class AuditWriter:
         refusal: FormatError | None = None
         for entry in entries:
             try:
-                self._enqueue(admit(entry))
+                self._enqueue(self._possible(admit(entry)))
             except FormatError as error:
                 refusal = error
                 self._lose(nameless(entry))
@@ -181,6 +182,16 @@ class AuditWriter:
             self._file = self._lock = None
 
     # --- the queue
+
+    def _possible(self, entry: Entry) -> Entry:
+        """Return `entry`.
+
+        Raises:
+            FormatError: it is a checkpoint of a line that is not written: its line would be a fault.
+        """
+        if isinstance(entry, Checkpoint) and entry.upto > self._chain.seq:
+            raise FormatError(f"a checkpoint of line {entry.upto}, and the log has {self._chain.seq}")
+        return entry
 
     def _enqueue(self, entry: Entry) -> None:
         if len(self._queue) < QUEUE_LIMIT:

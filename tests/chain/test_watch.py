@@ -107,6 +107,27 @@ def test_each_slot_is_seen(watched: WatchedSite, ring: Ring) -> None:
     before = watched.signer("audit", "reconcile", "--from", "99999999")
     assert (before.returncode, "is not irreversible yet" in before.stderr) == (2, True)
 
+    _log_is_proved(watched)
+
+
+def _log_is_proved(watched: WatchedSite) -> None:
+    """The checkpoints off the host prove the log, and show what is cut off or changed before the last one."""
+    anchor = ("--anchor", str(watched.checkpoints))
+    whole = watched.signer("audit", "verify", "--json", *anchor)
+    assert whole.returncode == 0, whole.stdout + whole.stderr
+    (report,) = json.loads(whole.stdout)
+    assert report["anchors"] >= 2
+    copy = watched.site.folder / "copy.jsonl"
+    lines = (watched.site.state / "audit" / "audit.jsonl").read_bytes().splitlines(keepends=True)
+    copy.write_bytes(b"".join(lines[: report["anchored"] - 1]))
+    assert watched.signer("audit", "verify", str(copy)).returncode == 0
+    cut = watched.signer("audit", "verify", str(copy), *anchor)
+    assert (cut.returncode, "loss" in cut.stdout) == (5, True)
+    text = watched.checkpoints.read_text()
+    watched.checkpoints.write_text(text.replace('"upto":', '"upto":1', 1))
+    forged = watched.signer("audit", "verify", *anchor)
+    assert (forged.returncode, "line 1: it was not signed by" in forged.stderr) == (5, True)
+
 
 def _clones(watched: WatchedSite) -> list[dict[str, Any]]:
     return [each for each in watched.site.status()["alarms"] if each["name"] == "clone"]

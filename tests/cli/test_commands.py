@@ -77,7 +77,7 @@ def lines_of(error: str) -> list[str]:
         ("serve", "--only", "wallet"),
         ("keys",),
         ("keys", "generate"),
-        ("audit", "verify"),
+        ("audit", "verify", "--begins", "0"),
         ("token", "create", "me", "--scope", "view", "--days", "0"),
         ("--conf", "x", "status"),
     ],

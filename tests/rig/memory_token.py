@@ -10,7 +10,10 @@ import ecdsa
 
 from hsm.curves import is_canonical, low_s
 from hsm.race import Ending, Result
-from signer.antelope.keys import Curve, PublicKey
+from signer.antelope.keys import Curve, Digest, PublicKey
+from signer.antelope.recovery import recover
+from signer.antelope.signature import Signature, compact
+from signer.errors import FormatError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +35,19 @@ class PrivateKey:
             rs = low_s(self._name, self._key.sign_digest(digest))
             if not canonical or is_canonical(rs):
                 return rs
+
+    def signature(self, digest: Digest) -> Signature:
+        """Return a whole signature, as a signer gives it."""
+        rs = self.sign(bytes(digest), canonical=True)
+        every = (compact(self.public.curve, rs, number) for number in range(4))
+        return next(each for each in every if _recovers(digest, each, self.public))
+
+
+def _recovers(digest: Digest, signature: Signature, key: PublicKey) -> bool:
+    try:
+        return recover(digest, signature) == key
+    except FormatError:
+        return False
 
 
 @dataclass

@@ -31,6 +31,7 @@ class WatchedSite:
         site: the signer, not started yet.
         node: the nodeos, which waits for it.
         key: what signs its blocks.
+        checkpoints: where its checkpoints go.
     """
 
     def __init__(self, tools: Tools, folder: Path, ring: Ring, label: str = "r1-1") -> None:
@@ -45,6 +46,13 @@ class WatchedSite:
             f'id = "{self.node.chain_id}"',
             f'api = ["{self.node.url}"]',
             'producer = "eosio"',
+        ]
+        self.checkpoints = self.site.folder / "checkpoints.jsonl"
+        self.site.tables = [
+            "[audit]",
+            "checkpoint_every_s = 1",
+            f'checkpoint_file = "{self.checkpoints}"',
+            'signer = "signer-1"',
         ]
 
     def start_node(self, signer: Site) -> Nodeos:
