@@ -37,7 +37,24 @@ def warnings(config: Config) -> list[str]:
         ),
         *_warmth(config),
         *_policies(config),
+        *_audit(config),
     ]
+
+
+def _audit(config: Config) -> Iterator[str]:
+    places = (config.audit.checkpoint_syslog, config.audit.checkpoint_file)
+    if any(places) and not any(key.role == "audit" for key in config.keys):
+        yield 'audit: checkpoints have a place to go and no key that signs them; add a key of role "audit"'
+    file = config.audit.checkpoint_file
+    if file is None:
+        return
+    if not file.parent.is_dir():
+        yield f"audit.checkpoint_file: there is no folder {file.parent}; make it or mount it"
+    elif config.state_dir.is_dir() and file.parent.stat().st_dev == config.state_dir.stat().st_dev:
+        yield (
+            f"audit.checkpoint_file: {file} is on the file system of state_dir, so it is lost or changed with the "
+            "log that it proves; put it on another one"
+        )
 
 
 def _state_dir(config: Config) -> Iterator[str]:

@@ -87,11 +87,19 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Our slots since the watcher began, each counted once it is irreversible."""
+    """Our slots since the watcher began, each counted once it is irreversible.
+
+    Attributes:
+        signed: with a block that this signer signed.
+        other: with a block that it did not sign.
+        missed: without a block.
+        lost: blocks that this signer signed and that were on a fork that lost. Their slots are in the others too.
+    """
 
     signed: int = 0
     other: int = 0
     missed: int = 0
+    lost: int = 0
 
 
 class Watcher:
@@ -108,6 +116,7 @@ class Watcher:
         self.totals = Totals()
         self._blocks: deque[Block] = deque()
         self._origins: dict[str, Origin | None] = {}
+        self._dropped: dict[str, Block] = {}
         self._schedules: dict[int, Schedule] = {}
         self._shown: Schedules | None = None
         self._row: ProducerRow | None = None
@@ -153,7 +162,7 @@ class Watcher:
         if 0 <= place < len(self._blocks) and self._blocks[place].id != head.id:
             # A fork that is not longer yet than what it replaces.
             while len(self._blocks) > place:
-                self._blocks.pop()
+                self._drop()
         start = self._blocks[-1].number + 1 if self._blocks else first
         return range(start, min(head.number + 1, start + BATCH))
 
@@ -161,14 +170,21 @@ class Watcher:
         """Take the next blocks, in their order. Where one does not fit there was a fork: the last one is dropped."""
         for block in blocks:
             if self._blocks and block.previous != self._blocks[-1].id:
-                self._blocks.pop()
+                self._drop()
                 return
             self._blocks.append(block)
+            self._dropped.pop(block.producer_signature, None)
         while len(self._blocks) > self._window:
             self._blocks.popleft()
         if len(self._origins) > MAX_BLOCKS:
             kept = {block.producer_signature for block in self._blocks}
             self._origins = {name: origin for name, origin in self._origins.items() if name in kept}
+
+    def _drop(self) -> None:
+        """Forget the newest block: it is not on the chain any more."""
+        gone = self._blocks.pop()
+        if gone.producer == self.producer:
+            self._dropped[gone.producer_signature] = gone
 
     def skip(self, head: Head) -> None:
         """The API nodes do not have the next blocks any more: begin nearer to the head."""
@@ -255,10 +271,15 @@ class Watcher:
                 break
             tally[each.state] += 1
             self._counted = each.number
+        final = [name for name, block in self._dropped.items() if self._is_final(block)]
+        lost = sum(self._origins.get(name) is not None for name in final)
+        for name in final:
+            del self._dropped[name]
         self.totals = Totals(
             self.totals.signed + tally[SlotState.SIGNED],
             self.totals.other + tally[SlotState.OTHER],
             self.totals.missed + tally[SlotState.MISSED],
+            self.totals.lost + lost,
         )
 
     # -- inside --------------------------------------------------------------------------------------------

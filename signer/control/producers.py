@@ -144,6 +144,8 @@ class SlotTotals(View):
     """With another signature."""
     missed: int
     """Without a block."""
+    lost: int
+    """Blocks that this signer signed, on forks that lost."""
 
 
 class SlotList(View):
@@ -230,7 +232,7 @@ async def list_slots(
         savanna=None if seen is None else seen.savanna,
         producers=None if seen is None else seen.producers,
         missed_in_row=0 if seen is None else seen.missed_in_row,
-        totals=SlotTotals(signed=totals.signed, other=totals.other, missed=totals.missed),
+        totals=SlotTotals(signed=totals.signed, other=totals.other, missed=totals.missed, lost=totals.lost),
         rounds=[
             RoundView(slots=[_slot(each) for each in reversed(list(group))])
             for _, group in groupby(watch.slots(rounds), key=lambda each: each.round)

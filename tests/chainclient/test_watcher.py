@@ -201,6 +201,22 @@ def test_totals_count_each_slot_once_when_it_is_irreversible() -> None:
     assert (watcher.totals.signed, watcher.totals.missed, watcher.totals.other) == (5, 4, 0)
 
 
+def test_a_block_of_a_fork_that_lost_is_counted_when_that_is_final() -> None:
+    """Signed by us and on the chain no more; one that comes back is not lost."""
+    world = World(list(range(FIRST, FIRST + 18)))
+    watcher = Watcher("local", OURS)
+    follow(watcher, world)
+    world.forks[16] = 1
+    del world.slots[15:]
+    world.slots += range(FIRST + 20, FIRST + 22)
+    follow(watcher, world)
+    assert watcher.totals.lost == 0
+    world.slots += range(FIRST + 22, FIRST + 40)
+    for _ in range(2):
+        follow(watcher, world)
+    assert watcher.totals.lost == 3
+
+
 def test_too_far_behind_it_goes_on_near_the_head() -> None:
     """A day without an API node is not read back block by block, and memory stays bounded."""
     world = World(list(range(FIRST, FIRST + 100)))

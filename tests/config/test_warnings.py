@@ -24,6 +24,8 @@ SPARE = (
 )
 UNUSED = '[tokens.other]\nuri = "pkcs11:token=o?module-path=/usr/lib/softhsm/libsofthsm2.so"\npin_credential = "o"\n'
 
+PLACES = '[audit]\ncheckpoint_file = "pins/checkpoints"\ncheckpoint_syslog = "udp:192.0.2.1:514"\n'
+
 
 @pytest.fixture
 def sound(valid_text: str, tmp_path: Path) -> str:
@@ -58,6 +60,9 @@ def test_a_sound_configuration_has_no_finding(sound: str, load: Load) -> None:
         (SPARE, "", ("nodes.a", "has one key")),
         (SPARE, SPARE + UNUSED, ("nodes.a", "all its keys are in token primary")),
         (SPARE, SPARE + UNUSED, ("tokens.other", "no key is in this token")),
+        (SPARE, SPARE + PLACES, ("audit", "no key that signs them")),
+        (SPARE, SPARE + PLACES, ("audit.checkpoint_file", "on the file system of state_dir")),
+        (SPARE, SPARE + PLACES.replace("pins/", "absent/"), ("audit.checkpoint_file", "make it or mount it")),
         (
             'unix = "run/a/sign.sock"',
             'tcp = "127.0.0.1:1"',
