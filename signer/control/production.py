@@ -104,13 +104,14 @@ class Production:
         }
 
     def _rings(self) -> dict[str, Any]:
-        """Return for each node the keys of its ring that were never registered, and how many were."""
+        """Return for each node of a producer the keys of its ring that were never registered, and how many were."""
         config = self._config
-        uses = {chain: self._journal.uses(chain) for chain in {node.chain for node in config.nodes.values()}}
+        nodes = {name: node for name, node in config.nodes.items() if config.chains[node.chain].producer}
+        uses = {chain: self._journal.uses(chain) for chain in {node.chain for node in nodes.values()}}
         # Whether a key is active the signing process knows: who shows this has its states.
         states = {key.public_key: "active" for key in config.keys}
         found = {}
-        for name, node in config.nodes.items():
+        for name, node in nodes.items():
             level = ring.level(config, name, uses[node.chain], states, current=self._row_key(node.chain))
             found[name] = {
                 "fresh": [str(key) for key in level.unused],

@@ -131,6 +131,7 @@ METRICS: Final = (
         "1 while the active schedule has a key of this signer, 0 while it has none.",
         ("chain",),
     ),
+    Metric("signer_round_seconds", "gauge", "A round of all producers in the active schedule.", ("chain",)),
     Metric("signer_chain_seen_timestamp_seconds", "gauge", "When the chain was last seen.", ("chain",)),
     Metric(
         "signer_chain_head_timestamp_seconds", "gauge", "Slot of the head block that was seen.", ("chain",)

@@ -26,6 +26,8 @@ _KINDS: Final[dict[str, type[Family]]] = {
     "histogram": HistogramMetricFamily,
 }
 _MS_PER_S: Final = 1000
+#: A producer's turn: 12 blocks of 0.5 s (eosio config.hpp, producer_repetitions).
+_ROUND_S: Final = 6
 #: The states of a lane, so that each has a number also while there is none.
 _LANE_STATES: Final = ("busy", "idle", "starting")
 
@@ -108,6 +110,10 @@ def _requests(page: _Page, status: Status) -> None:
                 "signer_signature_duration_seconds", bounds, latency["counts"], total, node, curve
             )
             page.add("signer_signatures_above_timeout_total", latency["above_timeout"], node, curve)
+    # A count that begins at its first event hides that event from increase().
+    for node, curve in {(key["node"], key["curve"]) for key in status["keys"] if key["role"] == "block"}:
+        if curve not in status["latency"].get(node, {}):
+            page.add("signer_signatures_above_timeout_total", 0, node, curve)
     for node, terms in status["nodes"].items():
         page.add("signer_node_timeout_seconds", terms["timeout_ms"] / _MS_PER_S, node)
     for curve, tries in counters["tries"].items():
@@ -151,6 +157,7 @@ def _chains(page: _Page, status: Status) -> None:
         if not status["answers"]["control"]:
             continue  # what was seen is old, and nobody looks
         page.add("signer_chain_head_timestamp_seconds", seen["head_at"], chain)
+        page.add("signer_round_seconds", seen["producers"] * _ROUND_S, chain)
         page.add("signer_scheduled", not own.isdisjoint(seen["active"]), chain)
         page.add("signer_slots_missed_in_row", seen["missed_in_row"], chain)
         page.add("signer_last_block_timestamp_seconds", seen["last_block_at"], chain)
