@@ -92,6 +92,10 @@ class Follower:
         """Return our slots since this process started."""
         return self._watcher.totals
 
+    def foreign(self) -> Mapping[str, int]:
+        """Return how many blocks with other signatures were looked at since this process started, by their author."""
+        return self._reconciler.found
+
     @property
     def trouble(self) -> str:
         """Why nothing new is seen; empty if all is well."""

@@ -75,6 +75,7 @@ class Production:
                 for chain, watch in self._watches.items()
                 for totals in (watch.totals(),)
             },
+            "foreign": {chain: dict(watch.foreign()) for chain, watch in self._watches.items()},
             "certificates": dict(self._expiries),
             "journal_error": "",
         }

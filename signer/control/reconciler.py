@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -40,6 +41,9 @@ class Reconciler:
         path: the audit log.
         supervisor: raises the alarm.
         monotonic: seconds that only grow.
+
+    Attributes:
+        found: blocks by who signed them (Author), since this process started.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class Reconciler:
         self._path = path
         self._supervisor = supervisor
         self._monotonic = monotonic
+        self.found: Counter[str] = Counter()
         self._waiting: list[Suspect] = []
         self._next_s = 0.0
 
@@ -81,6 +86,7 @@ class Reconciler:
         if clones:
             await self._raise(clones)
         self._waiting.clear()
+        self.found.update(each.author.value for each in findings)
         for each in findings:
             if each.author is Author.UNCLEAR:
                 fields = {"chain": self._chain, "count": each.block.number, "reason": each.reason}

@@ -123,6 +123,9 @@ class ChainWatch(Protocol):
     def totals(self) -> Totals:
         """Return our slots since this process started, each counted once it is irreversible."""
 
+    def foreign(self) -> Mapping[str, int]:
+        """Return how many blocks with other signatures were looked at since this process started, by their author."""
+
 
 class Signature(Protocol):
     """A signature that this signer gave."""

@@ -114,6 +114,13 @@ METRICS: Final = (
         ("chain", "outcome"),
     ),
     Metric(
+        "signer_foreign_blocks_total",
+        "counter",
+        "Blocks with a key of this signer whose signature it did not remember, by who gave it as the audit log tells; "
+        "since the control process started.",
+        ("chain", "author"),
+    ),
+    Metric(
         "signer_slots_missed_in_row",
         "gauge",
         "Newest slots of our producer without a block, one after the other.",

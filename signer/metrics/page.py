@@ -164,31 +164,44 @@ def _chains(page: _Page, status: Status) -> None:
 
 
 def _production(page: _Page, status: Status) -> None:
-    """What only the control process knows; it does not answer, and nothing of it is on the page."""
+    """What only the control process knows: while it does not answer, nothing of it is on the page."""
     production = status["production"]
-    if production is None:
-        return
+    if production is not None:
+        _blocks(page, production)
+        _rotations(page, production)
+        _rings(page, production, {key["public_key"] for key in status["keys"] if key["state"] == "active"})
+        for listener, at in production["certificates"].items():
+            page.add("signer_certificate_expiry_timestamp_seconds", at, listener)
+        page.add("signer_journal_readable", not production["journal_error"])
+
+
+def _blocks(page: _Page, production: Status) -> None:
     for chain, slots in production["slots"].items():
         for outcome, count in slots.items():
             page.add("signer_slots_total", count, chain, outcome)
+    for chain, authors in production["foreign"].items():
+        for author, count in authors.items():
+            page.add("signer_foreign_blocks_total", count, chain, author)
+
+
+def _rotations(page: _Page, production: Status) -> None:
     for name, key in (
         ("signer_rotation_state_timestamp_seconds", "rotations"),
         ("signer_rotation_ended_timestamp_seconds", "ended"),
     ):
         for each in production[key]:
             page.add(name, each["since"], each["chain"], each["node"], each["kind"], each["state"])
-    active = {key["public_key"] for key in status["keys"] if key["state"] == "active"}
+    for each in production["evidence"]:
+        page.add("signer_evidence_timestamp_seconds", each["at"], each["node"], each["key"], each["kind"])
+
+
+def _rings(page: _Page, production: Status, active: set[str]) -> None:
     for node, ring in production["rings"].items():
         unused = len(active & set(ring["fresh"]))
         page.add("signer_ring_keys", unused, node, "unused")
         page.add("signer_ring_keys", len(ring["fresh"]) - unused, node, "unfit")
         page.add("signer_ring_keys", ring["used"], node, "used")
         page.add("signer_ring_low_water_keys", ring["low_water"], node)
-    for each in production["evidence"]:
-        page.add("signer_evidence_timestamp_seconds", each["at"], each["node"], each["key"], each["kind"])
-    for listener, at in production["certificates"].items():
-        page.add("signer_certificate_expiry_timestamp_seconds", at, listener)
-    page.add("signer_journal_readable", not production["journal_error"])
 
 
 _PARTS: Final[tuple[Callable[[_Page, Status], None], ...]] = (

@@ -39,9 +39,17 @@ def production(site: Site) -> Production:
 
 def _scrape(site: Site, production: Production) -> Scrape:
     """Return the page of a signer whose block keys are all active."""
-    keys = [
-        {"public_key": str(key), "label": "l", "role": "block", "node": node, "token": "t", "state": "active"}
-        | {"last_signature_at": None}
+    keys: list[dict[str, Any]] = [
+        {
+            "public_key": str(key),
+            "curve": "R1",
+            "label": "l",
+            "role": "block",
+            "node": node,
+            "token": "t",
+            "state": "active",
+            "last_signature_at": None,
+        }
         for key, node in ((KEY_A, "a"), (KEY_B, "b"))
     ]
     return Scrape(render(site.status | {"keys": keys, "production": production.state()}).decode())
@@ -67,6 +75,9 @@ def test_slots_are_the_followers(site: Site, production: Production) -> None:
     ]
     assert counts == [1, 2, 3]
     assert page.value("signer_certificate_expiry_timestamp_seconds", listener="tcp:[::]:1") == 9
+    assert page.values("signer_foreign_blocks_total") == []
+    site.watch.authors = {"clone": 2}
+    assert _scrape(site, production).value("signer_foreign_blocks_total", chain="eos", author="clone") == 2
 
 
 def test_a_live_rotation_says_since_when_it_is_in_its_state(site: Site, production: Production) -> None:

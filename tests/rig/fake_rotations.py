@@ -256,6 +256,7 @@ class FakeWatch:
     seen: Sighting | None = None
     shown: list[Slot] = field(default_factory=list)
     counted: Totals = field(default_factory=Totals)
+    authors: dict[str, int] = field(default_factory=dict)
 
     def show(self) -> None:
         """See two rounds: one with a block of ours, one of somebody else's and none; and one that began."""
@@ -277,6 +278,10 @@ class FakeWatch:
         if block is not None:
             found = Block(block, f"{block:064x}", time, Name("bp1"), f"SIG_R1_{block}", 1, "0" * 64)
         return Slot(number, time, state, found, origin, irreversible=block == 100)
+
+    def foreign(self) -> dict[str, int]:
+        """Return them."""
+        return self.authors
 
     def sighting(self) -> Sighting | None:
         """Return it."""
