@@ -85,7 +85,11 @@ def _token(config: Config, name: str, token: Token) -> Iterator[str]:
     if token.pin_file is not None:
         yield from _secret_file(f"{at}.pin_file", token.pin_file, status=token.pin_file.lstat)
     probed = any(key.token == name and key.role == "probe" for key in config.keys)
-    if token.software and token.purpose == "block" and config.warmth.enabled and not probed:
+    if probed or token.purpose != "block":
+        return
+    if not token.software:
+        yield f'{at}: has no key of role "probe", so nothing proves that it signs between rounds; add one'
+    elif config.warmth.enabled:
         yield f'{at}: has no key of role "probe", so it is not kept warm; add one'
 
 

@@ -22,6 +22,10 @@ SPARE = (
     '[[keys]]\npublic_key = "PUB_R1_5B4YWRuzRL1vhyywAY3BQRRRsA8RkXHVfb11yawNRWYb2fdLj8"\nrole = "block"\n'
     'node = "a"\ntoken = "primary"\nlabel = "r1-2"\n'
 )
+PROBE = (
+    '[[keys]]\npublic_key = "PUB_R1_8hv9eMFokEFDRdpVQzHddz8rL4NmMibS3DE81A8epCKyNhDuWM"\nrole = "probe"\n'
+    'token = "primary"\nlabel = "probe"\n'
+)
 UNUSED = '[tokens.other]\nuri = "pkcs11:token=o?module-path=/usr/lib/softhsm/libsofthsm2.so"\npin_credential = "o"\n'
 
 PLACES = '[audit]\ncheckpoint_file = "pins/checkpoints"\ncheckpoint_syslog = "udp:192.0.2.1:514"\n'
@@ -34,7 +38,7 @@ def sound(valid_text: str, tmp_path: Path) -> str:
     (tmp_path / "pins").mkdir(mode=0o700)
     (tmp_path / "pins/primary.pin").touch(mode=0o600)
     (tmp_path / "run/a").mkdir(parents=True, mode=0o750)
-    return valid_text + SPARE
+    return valid_text + SPARE + PROBE
 
 
 def test_a_sound_configuration_has_no_finding(sound: str, load: Load) -> None:
@@ -46,7 +50,7 @@ def test_a_sound_configuration_has_no_finding(sound: str, load: Load) -> None:
     ("old", "new", "told"),
     [
         ("pin_file", "software = true\npin_file", ("tokens.primary.software", "protects against nobody")),
-        ("pin_file", "software = true\npin_file", ("tokens.primary", "not kept warm")),
+        (PROBE, "", ("tokens.primary", "nothing proves that it signs")),
         ("pin_file", "lanes = 1\npin_file", ("tokens.primary.lanes", "use 2 or more")),
         ("/usr/lib/softhsm/", "/absent/", ("tokens.primary.uri", "does not exist here")),
         (
@@ -156,3 +160,8 @@ def test_modes_that_let_others_in_are_told(
 
     assert line.startswith(f"{key}: ")
     assert "chmod" in line
+
+
+def test_a_software_token_without_a_probe_key_is_not_kept_warm(sound: str, load: Load) -> None:
+    text = sound.replace(PROBE, "").replace("pin_file", "software = true\npin_file")
+    assert any("not kept warm" in told for told in warnings(load(text)))
