@@ -84,9 +84,11 @@ def _token(config: Config, name: str, token: Token) -> Iterator[str]:
             yield f"{at}.environment.{variable}: {value} does not exist; make it or correct the path"
     if token.pin_file is not None:
         yield from _secret_file(f"{at}.pin_file", token.pin_file, status=token.pin_file.lstat)
-    probed = any(key.token == name and key.role == "probe" for key in config.keys)
-    if probed or token.purpose != "block":
-        return
+    if token.purpose == "block" and not any(key.token == name and key.role == "probe" for key in config.keys):
+        yield from _unprobed(config, at, token)
+
+
+def _unprobed(config: Config, at: str, token: Token) -> Iterator[str]:
     if not token.software:
         yield f'{at}: has no key of role "probe", so nothing proves that it signs between rounds; add one'
     elif config.warmth.enabled:
