@@ -197,6 +197,11 @@ def _add_process(commands: _Commands) -> None:
 
 
 def _add_doctor(commands: _Commands) -> None:
+    watch = _add_control(commands, "watch", ("watch", "watch"), "watch it in this terminal", json=False)
+    watch.description = (
+        "Who signs now, the last slots, tokens and lanes, the last requests with their latency, alarms and a live "
+        "rotation, in this terminal, until Ctrl-C."
+    )
     doctor = _add_control(
         commands, "doctor", ("doctor", "doctor"), "say what can make a producer miss or leak, and what to do"
     )

@@ -8,21 +8,15 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from rig.api_proxy import Answer, ApiProxy
-from rig.chain import Chain
+from rig.api_proxy import Answer
 from rig.condition import until
-from rig.own_producer import OwnProducer
-from rig.rotating_signer import RotatingSigner
-from rig.tools import Tools
-from rig.trial import Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from rig.produced_trial import ProducedTrial
 
 pytestmark = pytest.mark.chain
 
@@ -33,71 +27,7 @@ _OF_A_TRIAL: Final = frozenset(
 )
 
 
-class World:
-    """A chain with two API nodes in front of it, and a trial with one of its nodes running."""
-
-    def __init__(self, folder: Path, chain: Chain) -> None:
-        self.chain = chain
-        self.apis = [ApiProxy(chain.boot.url), ApiProxy(chain.boot.url)]
-        self.producer = OwnProducer(Tools.find(), chain, "ours")
-        self.signer = RotatingSigner(Trial(folder / "trial"), "ours")
-
-    def start(self) -> None:
-        """Make the trial, its permission and its primary node."""
-        self.signer.quickstart([each.url for each in self.apis], ring=4)
-        self.signer.allow(self.chain, self.chain.cleos)
-        node = self.producer.join("primary", self.signer.providers("primary"))
-        table = "[nodes.primary]"
-        self.config.write_text(self.config.read_text().replace(table, f'{table}\napi = "{node.url}"'))
-        self.producer.register(self.signer.keys("primary")[0])
-        assert self.signer.run("reload").returncode == 0
-        self.well()
-
-    @property
-    def config(self) -> Path:
-        """The configuration file."""
-        return self.signer.trial.folder / "signer.toml"
-
-    def doctor(self, *arguments: str, code: int = 5) -> dict[tuple[str, str], dict[str, str]]:
-        """Return what the doctor finds, by check and subject."""
-        done = self.signer.run("doctor", "--json", "--quick", *arguments)
-        assert done.stdout, done.stderr
-        findings = json.loads(done.stdout)["findings"]
-        assert done.returncode == code, [each for each in findings if each["verdict"] == "failure"]
-        return {(each["check"], each["subject"]): each for each in findings}
-
-    def status(self) -> Any:  # noqa: ANN401 - JSON
-        """Return `signer status --json`, also of a signer that is not ready."""
-        return json.loads(self.signer.run("status", "--json").stdout)
-
-    def well(self) -> None:
-        """Wait until nothing is broken any more."""
-
-        def look() -> bool:
-            status = self.status()
-            return bool(status["ready"]) and not status["problems"] and status["control"]["state"] == "ready"
-
-        until(look, "the signer is well", timeout_s=20.0, explain=self.signer.log)
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    """One for all tests: each leaves it as it was."""
-    with (
-        tempfile.TemporaryDirectory(prefix="doctor-") as folder,
-        Chain(Tools.find(), Path(folder, "chain")) as chain,
-    ):
-        made = World(Path(folder), chain)
-        try:
-            made.start()
-            yield made
-        finally:
-            made.signer.stop()
-            for api in made.apis:
-                api.stop()
-
-
-def test_all_is_well(world: World) -> None:
+def test_all_is_well(world: ProducedTrial) -> None:
     """Nothing but what a trial cannot have is wrong; the nodeos was read on this host."""
     found = world.doctor(code=0)
 
@@ -113,7 +43,7 @@ def test_all_is_well(world: World) -> None:
     assert found["clock", "local"]["verdict"] == "ok"
 
 
-def test_latency_is_measured_with_probe_keys(world: World) -> None:
+def test_latency_is_measured_with_probe_keys(world: ProducedTrial) -> None:
     """Twelve of each curve and token, and no signature is counted for it."""
     before = world.status()["keys"]
     done = world.signer.run("doctor", "--json", "--node", "standby")
@@ -124,7 +54,7 @@ def test_latency_is_measured_with_probe_keys(world: World) -> None:
     assert [key["signatures"] for key in world.status()["keys"]] == [key["signatures"] for key in before]
 
 
-def test_production_does_not_take_a_software_token(world: World) -> None:
+def test_production_does_not_take_a_software_token(world: ProducedTrial) -> None:
     """Nor a permission with one key, nor what people would overlook: the worst stand last."""
     found = world.doctor("--production")
 
@@ -133,7 +63,7 @@ def test_production_does_not_take_a_software_token(world: World) -> None:
     assert found["permission", "local two-keys"]["verdict"] == "failure"
 
 
-def test_a_pin_file_that_others_may_read(world: World) -> None:
+def test_a_pin_file_that_others_may_read(world: ProducedTrial) -> None:
     path = world.signer.trial.folder / "pins" / "primary.pin"
     path.chmod(0o644)
     try:
@@ -145,7 +75,7 @@ def test_a_pin_file_that_others_may_read(world: World) -> None:
     assert found["remedy"] == f"chmod 0400 {path}"
 
 
-def test_a_token_that_is_away(world: World) -> None:
+def test_a_token_that_is_away(world: ProducedTrial) -> None:
     folder = world.signer.trial.folder / "softhsm" / "standby"
     folder.rename(folder.with_name("away"))
     try:
@@ -171,7 +101,7 @@ def test_a_token_that_is_away(world: World) -> None:
     )
 
 
-def test_a_lane_that_was_killed_is_missing_until_it_is_back(world: World) -> None:
+def test_a_lane_that_was_killed_is_missing_until_it_is_back(world: ProducedTrial) -> None:
     """The PIN is away meanwhile, so that it does not come back while the doctor looks."""
     pin = world.signer.trial.folder / "pins" / "primary.pin"
     pin.chmod(0o644)
@@ -187,7 +117,7 @@ def test_a_lane_that_was_killed_is_missing_until_it_is_back(world: World) -> Non
     assert found["remedy"]
 
 
-def test_a_frozen_node_and_its_ring(world: World) -> None:
+def test_a_frozen_node_and_its_ring(world: ProducedTrial) -> None:
     """Its keys do not sign, so none is left to rotate to."""
     assert world.signer.run("freeze", "--node", "standby", "--reason", "drill").returncode == 0
     try:
@@ -204,7 +134,7 @@ def test_a_frozen_node_and_its_ring(world: World) -> None:
     assert found["ring", "primary"]["verdict"] == "ok"
 
 
-def test_a_socket_with_a_wrong_mode(world: World) -> None:
+def test_a_socket_with_a_wrong_mode(world: ProducedTrial) -> None:
     path = Path(world.signer.description["nodes"]["primary"]["socket"])
     path.chmod(0o666)
     try:
@@ -220,7 +150,7 @@ def test_a_socket_with_a_wrong_mode(world: World) -> None:
     assert [each["remedy"] for each in wrong] == [f"chmod 0660 {path}"]
 
 
-def test_api_nodes_that_are_away_behind_or_of_another_chain(world: World) -> None:
+def test_api_nodes_that_are_away_behind_or_of_another_chain(world: ProducedTrial) -> None:
     """And the clock is told by the others."""
     first, second = world.apis
 
@@ -253,7 +183,7 @@ def test_api_nodes_that_are_away_behind_or_of_another_chain(world: World) -> Non
     assert away["clock", "local"]["verdict"] == "ok"
 
 
-def test_without_a_token_of_the_control_api(world: World) -> None:
+def test_without_a_token_of_the_control_api(world: ProducedTrial) -> None:
     """What only it knows is unknown, and the remedy makes one."""
     token = world.signer.trial.folder / "control.token"
     token.rename(token.with_name("kept"))
@@ -268,7 +198,7 @@ def test_without_a_token_of_the_control_api(world: World) -> None:
     assert found["config-lines", "primary"]["verdict"] == "ok"  # read on this host
 
 
-def test_what_a_node_is_told_wrongly_is_read_on_its_host(world: World) -> None:
+def test_what_a_node_is_told_wrongly_is_read_on_its_host(world: ProducedTrial) -> None:
     """The signer's timeout is changed, so that of the running nodeos is another one."""
     text = world.config.read_text()
     world.config.write_text(text.replace("timeout_ms = 5", "timeout_ms = 9", 1))
@@ -281,7 +211,7 @@ def test_what_a_node_is_told_wrongly_is_read_on_its_host(world: World) -> None:
     assert "keosd-provider-timeout = 9" in found["config-lines", "primary"]["remedy"]
 
 
-def test_a_configuration_that_is_broken(world: World) -> None:
+def test_a_configuration_that_is_broken(world: ProducedTrial) -> None:
     """What runs is told all the same."""
     text = world.config.read_text()
     world.config.write_text(text.replace('role = "block"', 'role = "blok"', 1))
@@ -296,7 +226,7 @@ def test_a_configuration_that_is_broken(world: World) -> None:
     assert [each["verdict"] for each in found if each["check"] == "signer"] == ["ok"]
 
 
-def test_a_stranger_may_not_look(world: World) -> None:
+def test_a_stranger_may_not_look(world: ProducedTrial) -> None:
     """With one line that says who may."""
     done = subprocess.run(
         world.signer.command("doctor"), capture_output=True, text=True, check=False, **_as(_STRANGER)
@@ -307,11 +237,25 @@ def test_a_stranger_may_not_look(world: World) -> None:
     assert "root" in done.stderr
 
 
+def test_the_signers_own_user_needs_no_root(world: ProducedTrial) -> None:
+    """It sees all of the signer; only a nodeos of another user is hidden from it."""
+    user = world.signer.trial.folder.stat().st_uid
+    arguments = world.signer.command("doctor", "--json", "--quick")
+    done = subprocess.run(arguments, cwd="/", capture_output=True, text=True, check=False, **_as(user))
+    findings = json.loads(done.stdout)["findings"]
+
+    assert done.returncode == 0, [each for each in findings if each["verdict"] == "failure"]
+    verdicts = {(each["check"], each["subject"]): each["verdict"] for each in findings}
+    for at in (("token", "primary"), ("pin", "primary"), ("audit-log", ""), ("limits", "signing")):
+        assert verdicts[at] == "ok", at
+    assert verdicts["ring", "primary"] == "ok"
+
+
 def _as(uid: int) -> dict[str, Any]:
     return {"user": uid, "group": uid, "extra_groups": []}
 
 
-def test_people_read_the_worst_last_and_without_colour_in_a_pipe(world: World) -> None:
+def test_people_read_the_worst_last_and_without_colour_in_a_pipe(world: ProducedTrial) -> None:
     done = world.signer.run("doctor", "--quick", "--production")
 
     lines = done.stdout.splitlines()
@@ -324,7 +268,7 @@ def test_people_read_the_worst_last_and_without_colour_in_a_pipe(world: World) -
     assert "do: " in done.stdout
 
 
-def test_a_signer_that_is_down(world: World) -> None:
+def test_a_signer_that_is_down(world: ProducedTrial) -> None:
     """Last: tokens, files, nodes and chain are looked at all the same."""
     world.signer.trial.stop()
     try:
