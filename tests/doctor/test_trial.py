@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -266,26 +264,3 @@ def test_people_read_the_worst_last_and_without_colour_in_a_pipe(world: Produced
     assert "\x1b" not in done.stdout
     assert lines[-1].startswith("doctor: ")
     assert "do: " in done.stdout
-
-
-def test_a_signer_that_is_down(world: ProducedTrial) -> None:
-    """Last: tokens, files, nodes and chain are looked at all the same."""
-    world.signer.trial.stop()
-    try:
-        found = world.doctor()
-        shutil.move(world.signer.trial.folder / "softhsm" / "primary", world.signer.trial.folder / "moved")
-        gone = world.doctor()["token", "primary"]
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            shutil.move(
-                world.signer.trial.folder / "moved", world.signer.trial.folder / "softhsm" / "primary"
-            )
-        assert world.signer.trial.run("--detach").returncode == 0
-
-    assert found["signer", ""]["verdict"] == "failure"
-    assert "start" in found["signer", ""]["remedy"]
-    assert found["token", "primary"]["verdict"] == "ok"
-    assert found["pin", "primary"]["verdict"] == "ok"
-    assert found["node", "primary"]["verdict"] == "ok"
-    assert found["permission", "local"]["verdict"] == "unknown"
-    assert gone["verdict"] == "failure"

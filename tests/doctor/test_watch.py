@@ -214,7 +214,7 @@ class Terminal:
 
 @pytest.mark.chain
 def test_it_lives_and_leaves_the_terminal_as_it_was(world: ProducedTrial) -> None:
-    """A signature appears, a freeze appears; the signer goes down and comes back; Ctrl-C ends it."""
+    """A signature appears, a freeze appears; the signer goes down, is looked at, and comes back; Ctrl-C ends it."""
     key, url = world.signer.keys("standby")[0], world.signer.description["nodes"]["standby"]["url"]
     with Terminal(world.signer.command("watch")) as terminal:
         first = terminal.wait_for("ours on local: not in the schedule")
@@ -229,6 +229,7 @@ def test_it_lives_and_leaves_the_terminal_as_it_was(world: ProducedTrial) -> Non
         try:
             down = terminal.wait_for("DOWN")
             assert "asking again" in down
+            _look_at_a_signer_that_is_down(world)
         finally:
             assert world.signer.trial.run("--detach").returncode == 0
         terminal.wait_for("READY")
@@ -238,6 +239,25 @@ def test_it_lives_and_leaves_the_terminal_as_it_was(world: ProducedTrial) -> Non
             b"\x1b[?25h\x1b[?1049l"
         )  # the cursor, and the screen from before
         assert terminal.settings == terminal.before
+
+
+def _look_at_a_signer_that_is_down(world: ProducedTrial) -> None:
+    """The doctor looks at tokens, files, nodes and chain all the same."""
+    found = world.doctor()
+    home = world.signer.trial.folder / "softhsm" / "primary"
+    home.rename(home.with_name("moved"))
+    try:
+        gone = world.doctor()["token", "primary"]
+    finally:
+        home.with_name("moved").rename(home)
+
+    assert found["signer", ""]["verdict"] == "failure"
+    assert "start" in found["signer", ""]["remedy"]
+    assert found["token", "primary"]["verdict"] == "ok"
+    assert found["pin", "primary"]["verdict"] == "ok"
+    assert found["node", "primary"]["verdict"] == "ok"
+    assert found["permission", "local"]["verdict"] == "unknown"
+    assert gone["verdict"] == "failure"
 
 
 @pytest.mark.chain
