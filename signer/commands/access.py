@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from signer import config_file
+from signer.commands.act import record
 from signer.commands.exit_code import ExitCode
 from signer.commands.owner import acting_as_owner
 from signer.commands.table import lines
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 def create(arguments: argparse.Namespace) -> int:
     """Issue a token. It is shown once: on standard output, or in a new file that only its owner can read."""
-    state_dir = config_file.load(config_file.find(arguments.config)).state_dir
+    config = config_file.load(config_file.find(arguments.config))
+    state_dir = config.state_dir
     now = datetime.now(UTC)
     expires_at = None if arguments.days is None else now + timedelta(days=arguments.days)
     out = None if arguments.out is None else _new_file(Path(arguments.out))
@@ -32,6 +34,7 @@ def create(arguments: argparse.Namespace) -> int:
         if out is not None:
             Path(arguments.out).unlink()
         raise
+    record(config, "token-create", f"for {arguments.name!a}, scopes {' '.join(arguments.scope)}")
     if out is None:
         print(token)
         return ExitCode.OK
@@ -66,9 +69,10 @@ def list_tokens(arguments: argparse.Namespace) -> int:
 
 def revoke(arguments: argparse.Namespace) -> int:
     """End a person's token at once."""
-    state_dir = config_file.load(config_file.find(arguments.config)).state_dir
-    with acting_as_owner(state_dir), closing(TokenStore(state_dir / DATABASE)) as store:
+    config = config_file.load(config_file.find(arguments.config))
+    with acting_as_owner(config.state_dir), closing(TokenStore(config.state_dir / DATABASE)) as store:
         store.revoke(arguments.name, datetime.now(UTC))
+    record(config, "token-revoke", f"of {arguments.name!a}")
     if arguments.json:
         print(json.dumps({"revoked": arguments.name}, indent=2))
     else:

@@ -8,7 +8,7 @@ database. HTTP on a unix socket; every answer but the metrics is JSON, an error 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -36,6 +36,10 @@ def _error(status: int, code: str, message: str, remedy: str = "") -> JSONRespon
         status,
         headers={"connection": "close"},
     )
+
+
+#: Acts of commands that change the signer's state without it (signer.commands.access).
+_COMMANDS_ACTS: Final = frozenset({"token-create", "token-revoke"})
 
 
 class _BadRequestError(Exception):
@@ -82,6 +86,7 @@ class AdminApp:
                 Route("/v1/upgrade", self._upgrade, methods=["POST"]),
                 Route("/v1/stop", self._stop, methods=["POST"]),
                 Route("/v1/alarms/clear", self._clear_alarm, methods=["POST"]),
+                Route("/v1/act", self._act, methods=["POST"]),
                 Route("/v1/measure", self._measure, methods=["POST"]),
                 Route("/v1/token/retry", self._token_retry, methods=["POST"]),
             ],
@@ -158,6 +163,15 @@ class AdminApp:
         subject = _text(body, "subject", required=False) if "subject" in body else None
         name, reason = _text(body, "name"), _text(body, "reason")
         return JSONResponse({"cleared": self._supervisor.dismiss(name, subject, _who(request), reason)})
+
+    async def _act(self, request: Request) -> JSONResponse:
+        """Take what a command did by itself, for the audit log."""
+        body = await _body(request)
+        name = _text(body, "name")
+        if name not in _COMMANDS_ACTS:
+            raise _BadRequestError(f"name: one of {', '.join(sorted(_COMMANDS_ACTS))}")
+        self._supervisor.act(name, _who(request), _text(body, "detail"))
+        return JSONResponse({"recorded": name})
 
     async def _measure(self, request: Request) -> JSONResponse:
         body = await _body(request)

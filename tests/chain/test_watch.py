@@ -115,6 +115,7 @@ def _log_is_proved(watched: WatchedSite) -> None:
     anchor = ("--anchor", str(watched.checkpoints))
     whole = watched.signer("audit", "verify", "--json", *anchor)
     assert whole.returncode == 0, whole.stdout + whole.stderr
+    assert any(each.get("act") == "token-create" for each in watched.audit_lines())
     (report,) = json.loads(whole.stdout)
     assert report["anchors"] >= 2
     copy = watched.site.folder / "copy.jsonl"

@@ -649,6 +649,12 @@ def test_an_access_token_is_shown_once(signer: Signer, site: Path) -> None:
     assert "me" in signer("token", "list").out
     assert signer("token", "revoke", "me").code == 0
     assert signer("token", "revoke", "me").code == 1
+    acts = [json.loads(line) for line in signer("audit", "export").out.splitlines()]
+    assert [(act["act"], act["detail"]) for act in acts if act["kind"] == "act"] == [
+        ("token-create", "for 'me', scopes view"),
+        ("token-revoke", "of 'me'"),
+    ]
+    assert all(act["by"].startswith(f"uid {os.getuid()} ") for act in acts if act["kind"] == "act")
     assert json.loads(signer("token", "list", "--json").out)[0]["revoked_at"] is not None
 
 
