@@ -210,10 +210,17 @@ def _finalizer_key(value: str) -> str:
         raise ValueError(f"is not a finalizer key: {error}") from None
 
 
+#: Half of PATH_MAX: the folder of the configuration may come before it.
+_MAX_PATH_BYTES: Final = 2048
+
+
 def _absolute(path: Path, info: ValidationInfo) -> Path:
     text = str(path)
     if not text.isprintable():
         raise ValueError("has characters that no path should have")
+    # linux/include/uapi/linux/limits.h: PATH_MAX with its terminating zero, NAME_MAX.
+    if len(os.fsencode(path)) > _MAX_PATH_BYTES or any(len(os.fsencode(part)) > 255 for part in path.parts):  # noqa: PLR2004
+        raise ValueError("is longer than a path can be")
     folder = (info.context or {}).get("folder")
     if folder is not None:
         return Path(folder) / path

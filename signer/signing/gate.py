@@ -19,7 +19,7 @@ from signer.signing import fast_request
 from signer.signing.connection import identify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from signer.signing.connection import Call, Connection, Listener
     from signer.signing.fast_request import FastRequest
@@ -28,8 +28,16 @@ if TYPE_CHECKING:
 _READ = 4096
 #: The most connections that a listening socket's queue holds (signer.supervisor.sockets).
 _QUEUE = 1024
+#: How the answer with a signature begins (signer.signing.app).
+_SIGNED = b"HTTP/1.1 201"
 #: No descriptor is left: accept again after this long, in s.
 _NO_DESCRIPTOR_S = 0.02
+#: Connections without a signature that a listener may have at once, and then in a second, before it makes way for the
+#: requests of others. A nodeos whose key is refused asks some 20 times a second; cleos makes a few connections.
+_IDLE_BURST = 100.0
+_IDLE_PER_S = 100.0
+#: A listener that makes way looks again after this long, in s: about as long as an R1 signature takes.
+_WAY_S = 0.0005
 
 
 class FastSigner(Protocol):
@@ -42,11 +50,16 @@ class FastSigner(Protocol):
 class Gate:
     """Accepts on one listening socket.
 
+    A listener that has many connections which lead to no signature (a storm of refused requests, of garbage, of
+    connections that say nothing) accepts none while a request of another listener is with its token. So a storm costs
+    the other node what one refused request takes, and not one for each step of its signature.
+
     Args:
         listener: whose connections these are.
         sock: non-blocking and listening.
         signer: takes the fast requests; None sends everything to uvicorn.
         slow: makes uvicorn's protocol for a call, given the bytes that were read.
+        gates: all gates of this process, this one too once it is made.
     """
 
     def __init__(
@@ -55,6 +68,7 @@ class Gate:
         sock: socket.socket,
         signer: FastSigner | None,
         slow: Callable[[Call, bytes], Connection],
+        gates: Sequence[Gate] = (),
     ) -> None:
         self._listener = listener
         self._sock = sock
@@ -64,6 +78,9 @@ class Gate:
         self._tasks: set[asyncio.Task[None]] = set()
         self._unspoken: dict[int, tuple[socket.socket, asyncio.TimerHandle]] = {}
         self.answering = 0
+        self._gates = gates
+        self._idle = _IDLE_BURST
+        self._idle_at = self._loop.time()
         self._closed = False
         self._open()
 
@@ -96,7 +113,22 @@ class Gate:
 
     def _acceptable(self) -> None:
         """Take one connection. The loop calls again while more wait, and other listeners have their turns between."""
+        if self._idle < 0 and self._makes_way():
+            self._loop.remove_reader(self._sock.fileno())
+            self._loop.call_later(_WAY_S, self._open)
+            return
         self._accept()
+
+    def _makes_way(self) -> bool:
+        """Whether a request of another listener is in work, and this one has had its share of the others' time."""
+        self._count_idle(0)
+        return self._idle < 0 and any(gate.answering for gate in self._gates if gate is not self)
+
+    def _count_idle(self, count: int = 1) -> None:
+        """Count connections that lead to no signature."""
+        now = self._loop.time()
+        self._idle = min(_IDLE_BURST, self._idle + (now - self._idle_at) * _IDLE_PER_S) - count
+        self._idle_at = now
 
     def _accept(self) -> bool:
         """Take a connection, if one waits."""
@@ -126,6 +158,7 @@ class Gate:
             return
         if not data:
             conn.close()
+            self._count_idle()
             return
         signer = self._signer
         short = len(data) < _READ and len(data) <= self._listener.max_header_bytes
@@ -148,6 +181,8 @@ class Gate:
         with contextlib.suppress(OSError):
             conn.send(answer)
         conn.close()
+        if not answer.startswith(_SIGNED):
+            self._count_idle()
 
     # -- the rest ------------------------------------------------------------------------------------
 
@@ -183,6 +218,7 @@ class Gate:
         self._read(conn, call)
 
     def _hand_to_uvicorn(self, conn: socket.socket, call: Call, data: bytes) -> None:
+        self._count_idle()
         task = self._loop.create_task(self._connect(conn, call, data))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

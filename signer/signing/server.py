@@ -71,7 +71,7 @@ class GateServer(Server):
         await self.lifespan.startup()
         for listener, sock in zip(self._listeners, sockets or [], strict=True):
             signer = self._signer if listener.kind == "node" else None
-            self._gates.append(Gate(listener, sock, signer, self._slow))
+            self._gates.append(Gate(listener, sock, signer, self._slow, self._gates))
         self.servers = cast("list[asyncio.Server]", self._gates)  # uvicorn closes them and waits, no more
         self.started = True
 

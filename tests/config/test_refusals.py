@@ -189,6 +189,8 @@ CASES = [
     Case(
         "environment value", "pin_file", "environment = {A = 1}\npin_file", "tokens.primary.environment.A", ()
     ),
+    Case("path too long", '"run/admin.sock"', f'"{"x/" * 2000}"', "listeners[1].unix", ("longer",)),
+    Case("name too long", '"run/admin.sock"', f'"{"x" * 256}"', "listeners[1].unix", ("longer",)),
     Case("path with NUL", '"run/admin.sock"', '"run/\\u0000"', "listeners[1].unix", ("characters",)),
     Case(
         "peer",

@@ -35,6 +35,8 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _PATIENCE_S: Final = 5.0
 #: A client that leaves its side open sees for so long whether it is answered, in s.
 _OPEN_S: Final = 0.005
+#: Much more than a listener here takes, and less than a socket's buffer holds.
+_LONGEST: Final = 50_000
 #: At times the client does this between two pieces.
 _TURNS: Final = 3
 _TRICKS: Final = (
@@ -149,7 +151,8 @@ class HttpBytes:
         else:
             self._counts["mutated from valid"] += 1
             data = self._mutated(data)
-        self._loop.run_until_complete(self._send(data, random.choice(("node", "node", "node", "wallet"))))
+        sending = self._send(data[:_LONGEST], random.choice(("node", "node", "node", "wallet")))
+        self._loop.run_until_complete(asyncio.wait_for(sending, 3 * _PATIENCE_S))
         assert not self._failure, self._failure
 
     def _mutated(self, data: bytes) -> bytes:

@@ -89,7 +89,7 @@ def judge(
     for previous, block in pairwise(blocks[1:]):
         if previous.number not in paused_after:
             missed += range(slot(previous.timestamp) + 1, slot(block.timestamp))
-    return Verdict(len(blocks), signatures, _complaints(node, paused=bool(paused_after)), missed)
+    return Verdict(len(blocks), signatures, complaints(node, paused=bool(paused_after)), missed)
 
 
 def whole_rounds(producer: str, order: Sequence[str], since: datetime, count: int) -> list[range]:
@@ -130,10 +130,11 @@ def judge_rounds(
     orphans = [block.number for block in produced if witness.block(block.number).id[8:24] != block.id_part]
     filled = {slot(block.timestamp) for block in produced if block.number not in orphans}
     missed = [number for slots in rounds for number in slots if number not in filled]
-    return Verdict(len(produced), signatures, _complaints(node, paused=False), missed, orphans)
+    return Verdict(len(produced), signatures, complaints(node, paused=False), missed, orphans)
 
 
-def _complaints(node: Nodeos, *, paused: bool) -> list[Entry]:
+def complaints(node: Nodeos, *, paused: bool = False) -> list[Entry]:
+    """Return what nodeos said at `warn` or `error` and may not; `paused`: the test paused production."""
     allowed = (*_ALLOWED, _PAUSED) if paused else _ALLOWED
     return [
         entry

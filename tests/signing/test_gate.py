@@ -235,3 +235,53 @@ def test_a_connection_accepted_before_the_end_is_answered() -> None:
         await asyncio.wait_for(ending, _PATIENCE_S)
 
     asyncio.run(scene())
+
+
+class _HoldingApp(_App):
+    """Answers on the short way when it is told to; a listener of another kind is refused at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: list[Callable[[bytes], None]] = []
+
+    def sign_fast(self, call: Call, body: bytes, answer: Callable[[bytes], None]) -> None:
+        self.fast.append(body)
+        if call.listener.node == "primary":
+            self.held.append(answer)
+        else:
+            answer(b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+
+
+def test_a_storm_on_one_listener_makes_way_for_a_request_of_another() -> None:
+    """Refused requests wait in the kernel's queue while a signature of the other node is in work, and no longer."""
+
+    async def scene() -> None:
+        app = _HoldingApp()
+        listeners = [_listener(), _listener()]
+        listeners[1].node = "standby"
+        socks = [socket.create_server(("127.0.0.1", 0)) for _ in listeners]
+        for sock in socks:
+            sock.setblocking(False)
+        primary, standby = (sock.getsockname() for sock in socks)
+        server = build_gates(app, listeners)  # type: ignore[arg-type]  # as above
+        serving = asyncio.create_task(server.serve(sockets=socks))
+        # Within its share nothing waits: the first of these are answered although the other node waits, too.
+        waiting = asyncio.create_task(_exchange(primary, _request()))
+        while not app.held:  # noqa: ASYNC110 - the gate tells nobody
+            await asyncio.sleep(0)
+        left = server._gates[1]._idle  # noqa: SLF001 - its share
+        assert b" 500 " in await asyncio.wait_for(_exchange(standby, _request()), _PATIENCE_S)
+        assert server._gates[1]._idle < left  # noqa: SLF001 - what is refused uses it up
+        server._gates[1]._count_idle(100_000)  # noqa: SLF001 - a storm, without its time
+        before = len(app.fast)
+        refused = asyncio.create_task(_exchange(standby, _request()))
+        for _ in range(10):
+            await asyncio.sleep(0.001)  # as long as ten signatures
+        assert len(app.fast) == before
+        app.held.pop()(b"HTTP/1.1 201 Created\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        assert b" 500 " in await asyncio.wait_for(refused, _PATIENCE_S)
+        assert b" 201 " in await asyncio.wait_for(waiting, _PATIENCE_S)
+        server.should_exit = True
+        await serving
+
+    asyncio.run(scene())

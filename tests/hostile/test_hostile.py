@@ -1,0 +1,87 @@
+"""Real nodeos at its 5 ms produces with R1 while somebody attacks: it loses no more than in peace, or with keosd.
+
+Real keosd under the same attack is the control: what it loses too, the machine lost. In the short form keosd is asked
+only where the signer lost more than in peace. HOSTILE_LONG=1 gives every attack 30 s, five times, and always both.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from hostile.attack import NAMES, Plan
+from hostile.front import Front
+from rig import keypair
+from rig.keosd import Keosd
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hostile.front import Loss
+    from rig.site import Site
+    from rig.tools import Tools
+
+pytestmark = [pytest.mark.chain, pytest.mark.chaos]
+
+_LONG: Final = bool(os.environ.get("HOSTILE_LONG"))
+_SECONDS: Final = 30.0 if _LONG else 2.0
+_PEACE_S: Final = 60.0 if _LONG else 4.0
+_REPEATS: Final = 5 if _LONG else 1
+#: Well formed, and nobody has it.
+_STRANGE: Final = "PUB_R1_6mqddTeKvgFL3wLJwuzZmG8AgDYtvUiw2qRLFimWa5cU56Kfcr"
+
+
+def test_no_attack_costs_nodeos_a_signature(tools: Tools, folder: Path, site: Site) -> None:
+    port, other = site.ports["primary"], site.ports["standby"]
+    plans = {name: Plan(name, port, other, site.key("r1-1", "standby"), _STRANGE) for name in NAMES}
+    url = f"http://127.0.0.1:{port}/v1/wallet/sign_digest"
+    with Front(tools, folder / "signer", site.key("r1-1"), url) as front:
+        peace, ours = _losses("signer", front, plans)
+
+    assert all(loss.attacker for loss in ours.values()), "an attacker did nothing"
+    if _LONG or _failed(ours) > _failed(peace):
+        theirs = _control(tools, folder, plans)
+        assert _failed(ours) <= max(_failed(peace), _failed(theirs)), _words(ours)
+    # It is as it was before: every place is free again, and it signs.
+    assert site.status()["ready"]
+    assert site.status()["restarts"] == 0
+    site.sign("r1-1", via="unix")
+    assert '"Traceback' not in site.log
+
+
+def _control(tools: Tools, folder: Path, plans: dict[str, Plan]) -> dict[str, Loss]:
+    """Return what nodeos loses with keosd under the same attacks."""
+    pair = keypair.generate(tools, "r1")
+    with Keosd(tools, folder / "keosd") as keosd:
+        keosd.add(pair)
+        same = {
+            name: Plan(name, keosd.port, keosd.port, pair.public, plan.strange_key)
+            for name, plan in plans.items()
+        }
+        url = f"{keosd.url}/v1/wallet/sign_digest"
+        with Front(tools, folder / "beside", pair.public, url) as front:
+            return _losses("keosd", front, same)[1]
+
+
+def _losses(who: str, front: Front, plans: dict[str, Plan]) -> tuple[dict[str, Loss], dict[str, Loss]]:
+    """Return what is lost in peace, and under each attack."""
+    peace = {"peace": front.lose(_PEACE_S)}
+    print(f"\n{who} {_words(peace)}")  # noqa: T201 - the figures are what the long form is for
+    found = {}
+    for repeat in range(_REPEATS):
+        for name, plan in plans.items():
+            loss = found[f"{name} {repeat}"] = front.lose(_SECONDS, plan)
+            print(f"{who} {_words({name: loss})}")  # noqa: T201 - as above
+    return peace, found
+
+
+def _failed(losses: dict[str, Loss]) -> int:
+    return sum(loss.failed for loss in losses.values())
+
+
+def _words(losses: dict[str, Loss]) -> str:
+    return "\n".join(
+        f"{name}: {loss.blocks} blocks, {loss.failed} failed, attacker {loss.attacker} {' | '.join(loss.reasons[:3])}"
+        for name, loss in losses.items()
+    )
