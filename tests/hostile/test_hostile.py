@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.chain, pytest.mark.chaos]
 
 _LONG: Final = bool(os.environ.get("HOSTILE_LONG"))
-_SECONDS: Final = 30.0 if _LONG else 2.0
+_SECONDS: Final = 30.0 if _LONG else 1.5
 _PEACE_S: Final = 60.0 if _LONG else 4.0
 _REPEATS: Final = 5 if _LONG else 1
 #: Well formed, and nobody has it.
