@@ -77,12 +77,13 @@ class Rehearsals:
             now = time.monotonic()
             await asyncio.sleep(min(self._pause(ring, now) for ring in rings))
             now = time.monotonic()
-            for ring in rings:
-                if self._is_due(ring, now) or now - _warmed(ring) >= self._idle_s:
+            expected = [ring for ring in rings if self._is_due(ring, now)]
+            idle = [ring for ring in rings if now - _warmed(ring) >= self._idle_s]
+            for ring in expected or idle:
+                due = ring.pace.due(now)
+                early = due is not None and due - now > _K1_UNTIL_S
+                if self._rehearse(ring, canonical=ring.canonical and early):
                     ring.rehearsed = now
-                    due = ring.pace.due(now)
-                    early = due is not None and due - now > _K1_UNTIL_S
-                    self._rehearse(ring, canonical=ring.canonical and early)
 
     def _is_due(self, ring: TokenRing, now: float) -> bool:
         due = ring.pace.due(now - _SLACK_S)
@@ -96,10 +97,13 @@ class Rehearsals:
         due = ring.pace.due(now)
         return idle if due is None else min(idle, max(_STEP_S, due - _LEAD_S - now))
 
-    def _rehearse(self, ring: TokenRing, *, canonical: bool) -> None:
+    def _rehearse(self, ring: TokenRing, *, canonical: bool) -> bool:
+        """Begin one. Returns False where something else is under way, be it another token's: its turn comes after."""
         entry = self._keys.probe(ring, canonical=canonical)
-        if entry is None or entry.state != "active" or self._service.in_flight or ring.race.busy:
-            return
+        if entry is None or entry.state != "active":
+            return True
+        if self._service.in_flight or ring.race.busy:
+            return False
         client, conn = socket.socketpair()
         with client:
             conn.setblocking(False)
@@ -109,6 +113,7 @@ class Rehearsals:
                 self._listener, "rehearsal", permitted=True, began_ns=time.monotonic_ns(), rehearsal=True
             )
             self._perform(conn, call)
+        return True
 
 
 def _warmed(ring: TokenRing) -> float:
