@@ -47,9 +47,16 @@ MEANINGS: Final[dict[str, Meaning]] = {
         "A block has a signature by a key of this signer that this signer never gave: somebody has the key.",
         event=True,
     ),
+    "height": Meaning("A node had a block signed whose number is not above one that was signed before."),
+    "lease": Meaning("A node asked for signatures while another one holds the lease of their producer."),
+    "lease-moved": Meaning(
+        "The lease of a producer went to another node because its holder was absent.", event=True
+    ),
+    "rate": Meaning("A producer was given as many signatures as its limit allows, and asked for more."),
     "signing-hung": Meaning(
         "The signing process did not answer and was killed; another took its place.", event=True
     ),
+    "slot": Meaning("Two nodes of one producer asked for signatures for one slot."),
     "upgrade-incomplete": Meaning(
         "The supervisor runs new code, and the signing process is still the old one."
     ),

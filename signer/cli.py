@@ -149,6 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_tokens(commands)
     _add_audit(commands)
     _add_alarms(commands)
+    _add_lease(commands)
     return parser
 
 
@@ -240,6 +241,16 @@ def _add_alarms(commands: _Commands) -> None:
         "subject", metavar="SUBJECT", nargs="?", help="what it is about; default all of that name"
     )
     clear.add_argument("--reason", required=True, type=_reason, help="for the audit log")
+
+
+def _add_lease(commands: _Commands) -> None:
+    lease = _group(commands, "lease", "which node may sign for a producer")
+    _add(lease, "show", ("lease", "show"), "show who holds the lease of each chain's producer")
+    take = _add(
+        lease, "take", ("lease", "take"), "give the lease to a node; the others are refused from then on"
+    )
+    take.add_argument("node", metavar="NODE", help="the node, as in [nodes]")
+    take.add_argument("--reason", required=True, type=_reason, help="for the audit log")
 
 
 def _reason(text: str) -> str:

@@ -36,7 +36,9 @@ class Sighting:
         pending: the same in the pending schedule, None where there is none.
         proposed: the same in the proposed schedule, None where there is none, and always on Savanna.
         row: the keys of the producer's row, None where there is no row or nobody told yet.
+        targets: keys that live rotations are registering, each for its own.
         missed_in_row: our newest slots without a block, one after the other, and no block of ours since.
+        missed_since: the first of those slots, in s since 1970; None: there is none.
         last_block_at: the slot of our newest block, in s since 1970; None: none in the last rounds.
     """
 
@@ -52,7 +54,9 @@ class Sighting:
     pending: tuple[str, ...] | None
     proposed: tuple[str, ...] | None
     row: tuple[str, ...] | None
+    targets: tuple[str, ...]
     missed_in_row: int
+    missed_since: float | None
     last_block_at: float | None
 
     def to_fields(self) -> dict[str, Any]:
@@ -86,13 +90,15 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "savanna": (bool,),
     "producers": (int,),
     "missed_in_row": (int,),
+    "missed_since": (*_NUMBER, type(None)),
     "last_block_at": (*_NUMBER, type(None)),
 }
-_KEYS = ("active", "pending", "proposed", "row")
+_KEYS = ("active", "pending", "proposed", "row", "targets")
+_NEVER_NONE = ("active", "targets")
 
 
 def _keys(name: str, value: object) -> tuple[str, ...] | None:
-    if value is None and name != "active":
+    if value is None and name not in _NEVER_NONE:
         return None
     if not isinstance(value, list | tuple) or len(value) > _MAX_KEYS:
         raise FormatError(f"sighting: field {name} has the wrong form")

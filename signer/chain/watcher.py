@@ -217,18 +217,23 @@ class Watcher:
             found.append(each)
         return found
 
-    def sighting(self, at: float) -> Sighting | None:
-        """Return what was seen last; None before anything was. `at` is the time of day, in s since 1970."""
+    def sighting(self, at: float, targets: tuple[str, ...] = ()) -> Sighting | None:
+        """Return what was seen last; None before anything was.
+
+        Args:
+            at: the time of day, in s since 1970.
+            targets: keys (PUB_ form) that live rotations are registering.
+        """
         info, shown = self._info, self._shown
         if info is None or shown is None:
             return None
-        missed = 0
+        missed, since = 0, None
         last: Slot | None = None
         for each in self._back():
             if each.state is not SlotState.MISSED:
                 last = each
                 break
-            missed += 1
+            missed, since = missed + 1, each.time.timestamp()
         return Sighting(
             chain=self.chain,
             producer=self.producer,
@@ -244,7 +249,9 @@ class Watcher:
             row=None
             if self._row is None
             else (*(str(each.key) for each in self._row.keys), *self._row.other_keys),
+            targets=targets,
             missed_in_row=missed,
+            missed_since=since,
             last_block_at=None if last is None else last.time.timestamp(),
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from signer.chain.client import UNKNOWN_BLOCK
@@ -50,6 +51,7 @@ class Follower:
         client: its API nodes.
         supervisor: knows what was signed, and is told what is seen.
         reconciler: looks at blocks with other signatures.
+        targets: says which keys (PUB_ form) live rotations are registering.
         clock: the time of day, in s since 1970.
         monotonic: seconds that only grow.
     """
@@ -62,6 +64,7 @@ class Follower:
         supervisor: Supervisor,
         reconciler: Reconciler,
         *,
+        targets: Callable[[], tuple[str, ...]] = tuple,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -70,6 +73,7 @@ class Follower:
         self._client = client
         self._supervisor = supervisor
         self._reconciler = reconciler
+        self._targets = targets
         self._clock = clock
         self._monotonic = monotonic
         self._asked: dict[str, float] = {}
@@ -82,7 +86,7 @@ class Follower:
 
     def sighting(self) -> Sighting | None:
         """Return what was seen last; None before anything was."""
-        return self._watcher.sighting(self._seen_at)
+        return self._watcher.sighting(self._seen_at, self._targets())
 
     def slots(self, rounds: int) -> Sequence[Slot]:
         """Return the slots of the last rounds of ours, the newest first."""
@@ -191,21 +195,25 @@ class Follower:
         if seen is None:
             return
         now = self._monotonic()
-        telling = (seen.active, seen.pending, seen.proposed, seen.row, seen.producers, seen.missed_in_row)
+        keys = (seen.active, seen.pending, seen.proposed, seen.row, seen.targets)
+        telling = (*keys, seen.producers, seen.missed_in_row)
         if telling != self._told or now - self._told_at >= _TELL_EVERY_S:
             await self._supervisor.sighted(seen)
             self._told, self._told_at = telling, now
 
 
 def build(
-    config: Config, chains: Mapping[str, tuple[Name, ChainClient]], supervisor: Supervisor
+    config: Config,
+    chains: Mapping[str, tuple[Name, ChainClient]],
+    supervisor: Supervisor,
+    targets: Callable[[str], tuple[str, ...]],
 ) -> dict[str, Follower]:
-    """Return a follower of each chain, by its name."""
+    """Return a follower of each chain, by its name; `targets` takes it."""
     found = {}
     for name, (producer, client) in chains.items():
         own = [
             str(key.public_key) for key in config.keys if key.role == "block" and config.chain_of(key) == name
         ]
         reconciler = Reconciler(name, own, config.audit_log, supervisor, monotonic=time.monotonic)
-        found[name] = Follower(name, producer, client, supervisor, reconciler)
+        found[name] = Follower(name, producer, client, supervisor, reconciler, targets=partial(targets, name))
     return found

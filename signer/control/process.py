@@ -69,7 +69,10 @@ class ControlProcess:
         places = sites.build(config, journal, ControlDesk(self.supervisor, self.keys))
         self._rotations = Rotations(places, journal)
         self._followers = follower.build(
-            config, {name: (place.producer, place.client) for name, place in places.items()}, self.supervisor
+            config,
+            {name: (place.producer, place.client) for name, place in places.items()},
+            self.supervisor,
+            self._rotations.targets,
         )
         self._production = Production(
             config, journal, self._followers, certificate.expiries(config), lambda: datetime.now(UTC)

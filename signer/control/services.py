@@ -156,6 +156,9 @@ class Supervisor(Protocol):
     async def unfreeze(self, scope: str, name: str, by: str, reason: str) -> bool:
         """End a freeze; tell whether there was one."""
 
+    async def take_lease(self, chain: str, node: str, by: str, reason: str) -> None:
+        """Give the lease of a chain's producer to a node."""
+
     async def alarm(self, name: str, subject: str, text: str, *, on: bool) -> None:
         """Raise an alarm, or say that its condition has ended."""
 

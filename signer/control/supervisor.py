@@ -125,6 +125,11 @@ class Supervisor:
         question = {"type": "unfreeze", "scope": scope, "name": name, "by": by, "reason": reason}
         return bool((await self._ask(question, _ACT_S))["found"])
 
+    async def take_lease(self, chain: str, node: str, by: str, reason: str) -> None:
+        """Give the lease of a chain's producer to a node. No other one is given a signature once this returns."""
+        question = {"type": "take-lease", "chain": chain, "node": node, "by": by, "reason": reason}
+        await self._ask(question, _ACT_S)
+
     async def alarm(self, name: str, subject: str, text: str, *, on: bool) -> None:
         """Raise an alarm of signer.alarm.MEANINGS about `subject`, or say that its condition has ended."""
         await self._ask(alarm.message(name, subject, text, on=on), _ACT_S)

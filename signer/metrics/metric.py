@@ -39,8 +39,8 @@ METRICS: Final = (
     Metric(
         "signer_requests_total",
         "counter",
-        "Requests to sign, by what became of them: verdict signed, refused, failed or late, and the rule that said no. "
-        "An empty key is one that is not configured.",
+        "Requests to sign, by what became of them: verdict signed, repeated, refused, failed or late, and the rule "
+        "that said no. An empty key is one that is not configured.",
         (*_KEY, "verdict", "rule"),
     ),
     Metric(
@@ -99,6 +99,18 @@ METRICS: Final = (
         "counter",
         "Sessions that ended, failed or hung, and were replaced.",
         ("token",),
+    ),
+    Metric(
+        "signer_lease_holder",
+        "gauge",
+        "1 for the node that holds the lease of a producer.",
+        ("chain", "node"),
+    ),
+    Metric(
+        "signer_guard_observed_total",
+        "counter",
+        "What a guard saw and did not refuse, since the signing process started.",
+        ("chain", "rule"),
     ),
     Metric("signer_audit_lines_total", "counter", "Lines of the audit log, from its first one on."),
     Metric("signer_audit_waiting_lines", "gauge", "Audit lines that are not on disk yet."),

@@ -142,6 +142,14 @@ def _tokens(page: _Page, status: Status) -> None:
             page.add("signer_lanes", states.count(state), name, state)
 
 
+def _guards(page: _Page, status: Status) -> None:
+    for chain, guard in status["guards"].items():
+        if guard["holder"] is not None:
+            page.add("signer_lease_holder", 1, chain, guard["holder"])
+        for rule, count in guard["observed"].items():
+            page.add("signer_guard_observed_total", count, chain, rule)
+
+
 def _audit(page: _Page, status: Status) -> None:
     audit = status["audit"]
     page.add("signer_audit_lines_total", audit["seq"])
@@ -210,6 +218,7 @@ _PARTS: Final[tuple[Callable[[_Page, Status], None], ...]] = (
     _requests,
     _keys,
     _tokens,
+    _guards,
     _audit,
     _chains,
     _production,

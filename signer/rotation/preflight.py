@@ -229,13 +229,28 @@ def _row_inactive(facts: PreflightFacts) -> str:
 
 
 def _row_keys(facts: PreflightFacts) -> str:
+    if len(facts.row_nodes) <= 1 or _leased(facts):
+        return ""
+    return f"{_several(facts)}: each of them produces"
+
+
+def _row_leased(facts: PreflightFacts) -> str:
+    if len(facts.row_nodes) <= 1 or not _leased(facts):
+        return ""
+    return f"{_several(facts)}: the lease lets one of them produce, and there is no one key to return to"
+
+
+def _leased(facts: PreflightFacts) -> bool:
+    """Whether one node at a time is seen to here. Nodes of another signer do not ask for this lease."""
+    return None not in facts.row_nodes and facts.config.lease_mode(facts.request.chain) == "enforce"
+
+
+def _several(facts: PreflightFacts) -> str:
     row = facts.row
     count = len(facts.row_keys) + len(row.other_keys) if row is not None else 0
-    if len(facts.row_nodes) <= 1:
-        return ""
     nodes = ", ".join(sorted(name for name in facts.row_nodes if name is not None))
     others = " and others" if None in facts.row_nodes else ""
-    return f"the row has {count} keys of more than one node ({nodes}{others}): each of them produces"
+    return f"the row has {count} keys of more than one node ({nodes}{others})"
 
 
 def _cycle_node(facts: PreflightFacts) -> str:
@@ -558,7 +573,14 @@ RULES: Final = (
         "row-keys",
         Weight.BLOCKER,
         _row_keys,
-        "have its owner register the key of one node with regproducer; return needs one key to return to",
+        "have its owner register the key of one node with regproducer, or, where all are nodes of this signer, set "
+        'guards.lease = "enforce"; return needs one key to return to',
+    ),
+    Rule(
+        "row-leased",
+        Weight.WARNING,
+        _row_leased,
+        "nothing, if that is meant; `signer lease show` says which of them produces",
     ),
     Rule(
         "cycle-node",

@@ -13,7 +13,7 @@ from signer.rotation.dry_run import DryRun
 from signer.rotation.inspector import Inspector
 from signer.rotation.observer import Observer
 from signer.rotation.producer_view import ProducerView
-from signer.rotation.rotation import Kind
+from signer.rotation.rotation import Kind, Purpose
 from signer.rotation.runner import Runner
 from signer.rotation.view import api_node, chain_view
 
@@ -90,6 +90,16 @@ class Rotations:
     def _changed(self, _: Rotation) -> None:
         for news in self._listeners:
             news.set()
+
+    def targets(self, chain: str) -> tuple[str, ...]:
+        """Return the keys (PUB_ form) that live rotations of `chain` are registering: a node may soon ask for them."""
+        live = [each.rotation for each in self._runners.values() if each.rotation.request.chain == chain]
+        found = [
+            each.from_key if each.transaction.purpose is Purpose.RETURN else each.to_key
+            for each in live
+            if each.transaction is not None
+        ]
+        return tuple(str(key) for key in found if key is not None)
 
     # -- asking --------------------------------------------------------------------------------------------
 

@@ -97,6 +97,7 @@ SET_TIMEOUT: Final = "set-timeout"
 WRONG_PIN: Final = "wrong-pin"
 CREATE_KEY: Final = "create-key"
 REMOVE_KEY: Final = "remove-key"
+LEASE: Final = "lease"
 TORN_TAIL: Final = "torn-tail"
 LOG_DAMAGED: Final = "log-damaged"
 LOG_MISSING: Final = "log-missing"
@@ -107,7 +108,7 @@ RESERVED: Final = frozenset(
     {
         *(START, STOP, RELOAD, UPGRADE, FREEZE, UNFREEZE, TOKEN_RETRY, PIN_REFUSED, PROBE),
         *(ALARM, ALARM_ENDED, DISMISS),
-        *(UNLOCK, LOCK, SET_TIMEOUT, WRONG_PIN, CREATE_KEY, REMOVE_KEY),
+        *(UNLOCK, LOCK, SET_TIMEOUT, WRONG_PIN, CREATE_KEY, REMOVE_KEY, LEASE),
         *(TORN_TAIL, LOG_DAMAGED, LOG_MISSING, SYNC_FAILED, LOST),
     }
 )
@@ -135,6 +136,8 @@ class Verdict(enum.StrEnum):
     FAILED = "failed"
     #: A signature was made after the node had stopped waiting. It was not sent and is not counted.
     LATE = "late"
+    #: The digest was signed some minutes before, and the same signature was given again. It is not counted again.
+    REPEATED = "repeated"
 
 
 class FaultKind(enum.StrEnum):

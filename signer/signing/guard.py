@@ -1,20 +1,25 @@
 """The rules that a request must pass before the token is asked. Pure but for the freeze markers, which are stat calls.
 
 A rule returns or raises; the message names the rule, the key and the caller, because nodeos prints it and an operator
-reads it at night.
+reads it at night. What nodes of one producer must not do together is in signer.signing.producer_guard.
 """
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from signer.signing import envelope
 from signer.signing.envelope import as_keosd, refuse
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from signer.signing.connection import Call
     from signer.signing.freeze import FreezeMarkers
     from signer.signing.keyring import KeyEntry
+    from signer.signing.producer_guard import ProducerGuard
+    from signer.signing.repeats import Repeats
 
 
 class Guard:
@@ -23,10 +28,27 @@ class Guard:
     Args:
         markers: the freeze markers. They are looked up on disk for each signature, so that a freeze needs no message
             to this process.
+        producers: of each node, the rules of its producer; a node that is not there has none.
+        repeats: what was signed lately; None: nothing is remembered.
+        give_again: whether a digest that was signed gets the same signature again, or is only counted.
+
+    Attributes:
+        repeated: requests for what was signed lately.
     """
 
-    def __init__(self, markers: FreezeMarkers) -> None:
+    def __init__(
+        self,
+        markers: FreezeMarkers,
+        producers: Mapping[str, ProducerGuard] | None = None,
+        repeats: Repeats | None = None,
+        *,
+        give_again: bool = True,
+    ) -> None:
         self._markers = markers
+        self._producers = producers or {}
+        self._repeats = repeats
+        self._give_again = give_again
+        self.repeated = 0
 
     def check_peer(self, call: Call) -> None:
         """Refuse a caller whose uid this unix socket does not serve.
@@ -83,3 +105,36 @@ class Guard:
                 f"rule frozen: {entry.name} of node {entry.node}: {reason}; "
                 f"`signer unfreeze` ends it (asked by {call.caller})",
             )
+
+    # -- what was signed before ----------------------------------------------------------------------
+
+    def check_producer(self, entry: KeyEntry, digest: bytes, call: Call) -> str | None:
+        """Refuse what the key's producer may not have signed now; return the signature if it was given lately.
+
+        Raises:
+            FaultError: rule `lease`, `slot` or `rate`.
+        """
+        producer = self._producers.get(entry.node)
+        if producer is not None:
+            producer.check(entry.node, entry.name, digest, call.caller)
+        if self._repeats is not None:
+            known = self._repeats.find(digest, entry.name, time.monotonic_ns())
+            if known is not None:
+                self.repeated += 1
+                if self._give_again:
+                    return known
+        if producer is not None:
+            producer.check_rate(entry.name, call.caller)
+        return None
+
+    def give(self, entry: KeyEntry, digest: bytes, signature: str, call: Call) -> None:
+        """Book a signature that is about to leave.
+
+        Raises:
+            FaultError: as `check_producer`: another one left first.
+        """
+        producer = self._producers.get(entry.node)
+        if producer is not None:
+            producer.give(entry.node, entry.name, digest, call.caller)
+        if self._repeats is not None:
+            self._repeats.keep(digest, entry.name, signature, time.monotonic_ns())

@@ -28,9 +28,11 @@ from signer.signing.connection import Listener
 from signer.signing.freeze import FreezeMarkers
 from signer.signing.guard import Guard
 from signer.signing.probes import Probes
+from signer.signing.producers import Producers
 from signer.signing.proofs import Proofs
 from signer.signing.refusals import Refusals
 from signer.signing.rehearsal import Rehearsals
+from signer.signing.repeats import Repeats
 from signer.signing.service import NodeTerms, Service
 from signer.signing.supervisor import Supervisor
 from signer.signing.tokens import Tokens
@@ -70,7 +72,13 @@ class SigningProcess:
         self._tokens = Tokens(config, selection.block_tokens(config), self._channel.send)
         keys = self._tokens.keys
         markers = FreezeMarkers(config.freeze_dir)
-        guard = Guard(markers)
+        self._producers = Producers(config, self._channel.send)
+        self._guard = guard = Guard(
+            markers,
+            self._producers.by_node,
+            None if config.guards.repeat == "off" else Repeats(),
+            give_again=config.guards.repeat == "enforce",
+        )
         terms = {name: NodeTerms(node.timeout_ms, node.margin_ms) for name, node in config.nodes.items()}
         terms[""] = NodeTerms(rehearsal.TIMEOUT_MS, 0)  # probe keys belong to no node
         self._service = Service(keys, guard, terms, self._record)
@@ -103,7 +111,8 @@ class SigningProcess:
             self._not_realtime = realtime.enter(realtime.SIGNING)
             if self._not_realtime:
                 log.warning("not a real-time process", extra={"reason": self._not_realtime})
-        background = [asyncio.create_task(self._tokens.sweep()), asyncio.create_task(self._proofs.run())]
+        sweeps = (self._tokens.sweep(), self._producers.sweep(), self._proofs.run())
+        background = [asyncio.create_task(each) for each in sweeps]
         if self._config.warmth.enabled:
             background.append(asyncio.create_task(self._rehearsals.run()))
         waiter = asyncio.create_task(self._listen.wait())
@@ -129,7 +138,7 @@ class SigningProcess:
     # -- the supervisor ------------------------------------------------------------------------------
 
     def _on_message(self, message: Message, fds: list[int]) -> None:
-        if self._tokens.take(message, fds):
+        if self._tokens.take(message, fds) or self._producers.take(message):
             return
         kind = message["type"]
         if kind == questions.ANSWER:
@@ -167,7 +176,8 @@ class SigningProcess:
         task.add_done_callback(self._tasks.discard)
 
     def _record(self, decision: Decision) -> None:
-        unsaid = self._refusals.note(decision) if decision.verdict != "signed" else None
+        signed = decision.verdict in ("signed", "repeated")
+        unsaid = None if signed else self._refusals.note(decision)
         if unsaid is not None:
             fields = {
                 "rule": decision.rule,
@@ -178,6 +188,7 @@ class SigningProcess:
                 "count": unsaid + 1,
             }
             log.warning("request not signed", extra=fields)
+        self._producers.note(decision)
         self._decisions.append(decision)
         if len(self._decisions) == 1:
             asyncio.get_running_loop().call_later(_RECORD_S, self._send_decisions)
@@ -195,7 +206,9 @@ class SigningProcess:
             "pid": os.getpid(),
             "realtime": {"on": not self._not_realtime, "reason": self._not_realtime},
             **self._tokens.status(),
+            "guards": self._producers.state(),
             "counters": {
+                "repeated": self._guard.repeated,
                 "late_replies": sum(ring.race.late_replies for ring in self._tokens.keys.rings.values()),
                 "probes": self._probes.by_outcome,
                 "audit_unsent": self._channel.unsent,

@@ -137,6 +137,10 @@ class _Request:
         entry = service.guard.check_key(self.entry, self.asked, call)
         self.deadline_ns = call.began_ns + service.terms[entry.node].budget_ns
         if not call.rehearsal:
+            known = service.guard.check_producer(entry, self.digest, call)
+            if known is not None:
+                self.close(known, again=True)
+                return
             ring = service.keys.rings[entry.token]
             ring.pace.observe(call.began_ns / 1e9)
             ring.canonical = entry.canonical
@@ -171,6 +175,8 @@ class _Request:
         self.service.guard.check_frozen(entry, call)
         if time.monotonic_ns() > self.deadline_ns:
             raise self._late(entry, result)
+        if not call.rehearsal:
+            self.service.guard.give(entry, self.digest, text, call)
         entry.signatures += 1
         entry.last_signature_at = time.time()
         return text
@@ -218,8 +224,8 @@ class _Request:
         log.exception("a request ended in a fault of the signer")  # noqa: LOG004 - see the first line
         self.close(refuse("internal", "rule internal: see the signer's log"))
 
-    def close(self, outcome: str | FaultError) -> None:
-        """Answer, then record what became of the request."""
+    def close(self, outcome: str | FaultError, *, again: bool = False) -> None:
+        """Answer, then record what became of the request; `again`: it is a signature that was given before."""
         error = outcome if isinstance(outcome, FaultError) else None
         self.end(outcome)
         self.service.in_flight -= 1
@@ -227,7 +233,7 @@ class _Request:
             return
         rule = error.rule if error else ""
         if error is None:
-            verdict = "signed"
+            verdict = "repeated" if again else "signed"
         elif rule == "late":
             verdict = "late"
         else:

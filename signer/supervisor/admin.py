@@ -88,6 +88,7 @@ class AdminApp:
                 Route("/v1/alarms/clear", self._clear_alarm, methods=["POST"]),
                 Route("/v1/act", self._act, methods=["POST"]),
                 Route("/v1/measure", self._measure, methods=["POST"]),
+                Route("/v1/lease", self._take_lease, methods=["POST"]),
                 Route("/v1/token/retry", self._token_retry, methods=["POST"]),
             ],
             # Here and not around the application: Starlette answers what it does not know with a bare 500.
@@ -177,6 +178,12 @@ class AdminApp:
         body = await _body(request)
         micros = await self._supervisor.measure(_text(body, "token"), _text(body, "curve"))
         return JSONResponse({"micros": micros})
+
+    async def _take_lease(self, request: Request) -> JSONResponse:
+        body = await _body(request)
+        chain, node, reason = (_text(body, name) for name in ("chain", "node", "reason"))
+        await self._supervisor.take_lease(chain, node, _who(request), reason)
+        return JSONResponse({"chain": chain, "node": node})
 
     async def _token_retry(self, request: Request) -> JSONResponse:
         token = _text(await _body(request), "token")

@@ -37,6 +37,7 @@ class Answers:
             "act": self._act,
             "freeze": self._freeze,
             "unfreeze": self._unfreeze,
+            "take-lease": self._take_lease,
             "alarm": self._alarm,
             "chain-view": self._chain_view,
             "audit-head": self._audit_head,
@@ -89,6 +90,11 @@ class Answers:
         scope = question["scope"]
         name = self._supervisor.frozen_name(scope, question["name"])
         return {"found": self._supervisor.unfreeze(scope, name, _by(question), question["reason"])}
+
+    async def _take_lease(self, question: Message) -> Message:
+        chain, node, reason = question["chain"], question["node"], question["reason"]
+        await self._supervisor.take_lease(chain, node, _by(question), reason)
+        return {}
 
     async def _alarm(self, question: Message) -> Message:
         alarms = self._supervisor.alarms

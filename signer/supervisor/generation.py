@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from signer import alarm, questions, selection
+from signer.signing.producers import LEASE
 from signer.supervisor.worker import Remains, Worker
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Generation(Worker):
         on_audit: takes each decision.
         on_token: takes a token's change of state: name, state, reason.
         on_lane_lost: takes the token of each lane that was lost.
+        on_lease: takes a lease that went to another node.
 
     Attributes:
         accepts: whether it was told to accept connections; before, it has nothing to sign.
@@ -56,6 +58,7 @@ class Generation(Worker):
         on_audit: Callable[[dict[str, Any]], None],
         on_token: Callable[[str, str, str], None],
         on_lane_lost: Callable[[str], None],
+        on_lease: Callable[[Generation, Message], None],
     ) -> None:
         tokens = selection.block_tokens(config)
         super().__init__("signer.signing.process", config, tokens, pins, on_token, on_lane_lost=on_lane_lost)
@@ -64,6 +67,7 @@ class Generation(Worker):
         self.listening = asyncio.Event()
         self._source = f"signing-{number}"
         self._on_audit = on_audit
+        self._on_lease = on_lease
         self._wallet = wallet
         self._alarms = alarms
         self._answers: set[asyncio.Task[None]] = set()
@@ -148,6 +152,10 @@ class Generation(Worker):
         """Return whether the process confirmed that it looked at the markers after now."""
         return await self.questions.ask({"type": "freeze"}, timeout_s) is not None
 
+    async def lease(self, message: Message, timeout_s: float) -> bool:
+        """Return whether the process took who holds a lease now."""
+        return await self.questions.ask(message, timeout_s) is not None
+
     async def probe(self, key: str, timeout_s: float) -> Message | None:
         """Return `ok` and `reason` of a probe with the block key `key` (PUB_ form), None without an answer."""
         return await self.questions.ask({"type": "probe", "key": key}, timeout_s)
@@ -164,6 +172,8 @@ class Generation(Worker):
         if kind == "audit":
             for entry in message["entries"]:
                 self._on_audit(entry)
+        elif kind == LEASE:
+            self._on_lease(self, message)
         elif kind == "listening":
             self.listening.set()
         elif kind == alarm.MESSAGE and message["on"]:

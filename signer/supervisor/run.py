@@ -43,6 +43,7 @@ from signer.supervisor.audit import AuditLog, Head
 from signer.supervisor.control import ControlKeeper
 from signer.supervisor.generation import Generation
 from signer.supervisor.issued import Issued
+from signer.supervisor.leases import Leases
 from signer.supervisor.pins import Pins
 from signer.supervisor.status import View
 from signer.supervisor.totals import Totals
@@ -69,6 +70,8 @@ _LISTEN_ANYWAY_S = 2.5
 _DRAIN_S = 10.0
 #: A freeze waits this long for a signing process before it is killed, in s.
 _FREEZE_S = 0.05
+#: A signing process has this long to take a lease that a person gave, in s.
+_LEASE_S = 2.0
 #: A reload must not lose a key that signed within this time, in s.
 _RECENT_S = 3600.0
 #: A signing process that lived this long was healthy; another starts without delay.
@@ -121,6 +124,7 @@ class Supervisor:
         issued: the signatures of this signer.
         sightings: what was last seen of our producer, by chain. It may be old: `at` says so.
         alarms: what a person has to look at.
+        leases: which node may sign for a producer.
     """
 
     def __init__(self, path: Path, config: Config, lock: int, *, only: str | None) -> None:
@@ -152,6 +156,8 @@ class Supervisor:
         self._audit_path = config.audit_log
         self._audit = AuditLog(self._audit_path, config.audit)
         self.alarms = Alarms(config.state_dir / "alarms.json", self._alarm_changed)
+        raised = partial(self.alarms.raised, "supervisor")
+        self.leases = Leases(config.state_dir / "leases.json", config, self.act, raised)
         self._control = ControlKeeper(
             Answers(self).answer,
             self._control_decision,
@@ -194,6 +200,7 @@ class Supervisor:
             for sock in self._bound.values():
                 sockets.release(sock)
             self.act(audit.STOP, f"uid {os.geteuid()}", None)
+            self.leases.close()
             await self._audit.close()
         return code
 
@@ -259,6 +266,7 @@ class Supervisor:
             on_audit=self._decision,
             on_token=partial(self._token_changed, number),
             on_lane_lost=self._totals.lane_lost,
+            on_lease=self._lease_moved,
         )
 
     async def _start_generation(self, config: Config) -> Generation:
@@ -267,6 +275,8 @@ class Supervisor:
         await generation.start(
             [self._bound[listener.address] for listener in selection.signing_listeners(config)]
         )
+        for message in self.leases.brief(config):
+            generation.send(message)
         return generation
 
     def _generations(self) -> list[Generation]:
@@ -371,6 +381,7 @@ class Supervisor:
             self.wallet.used()
         self.issued.add(entry)
         self._totals.decision(entry)
+        self.leases.given(entry)
         self._audit.decision(entry)
 
     def _control_decision(self, entry: dict[str, Any]) -> None:
@@ -406,6 +417,26 @@ class Supervisor:
             audit.ALARM if on else audit.ALARM_ENDED, "signer", f"{alarm.name} {alarm.subject}: {alarm.text}"
         )
 
+    def _lease_moved(self, generation: Generation, message: Message) -> None:
+        news = self.leases.moved(message)
+        for other in self._generations():
+            if news is not None and other is not generation:
+                other.send(news)
+
+    async def take_lease(self, chain: str, node: str, by: str, reason: str) -> None:
+        """Give the lease of a chain's producer to a node. When this returns, no other node is given a signature.
+
+        Raises:
+            AdminError: there is no such chain, node or lease, or the signing process did not confirm it.
+        """
+        news = await self.leases.take(chain, node, by, reason)
+        generations = self._generations()
+        took = await asyncio.gather(*(each.lease(news, _LEASE_S) for each in generations))
+        if not all(took):
+            raise AdminError(
+                "the signing process did not confirm the lease in time; `signer status` says who holds it"
+            )
+
     def _hung(self, generation: Generation) -> None:
         text = f"signing process {generation.pid} did not answer and was killed; the log has the time"
         self.alarms.raised("supervisor", "signing-hung", "", text)
@@ -439,6 +470,10 @@ class Supervisor:
         """Take what the control process saw of a chain; of one that is not configured it is dropped."""
         if sighting.chain in self.config.chains:
             self.sightings[sighting.chain] = sighting
+            news = self.leases.see(sighting)
+            for generation in self._generations():
+                if news is not None:
+                    generation.send(news)
 
     # -- tokens --------------------------------------------------------------------------------------
 
@@ -507,6 +542,7 @@ class Supervisor:
             "keys": keys,
             "counters": self._totals.state() | (inner["counters"] if inner else {}),
             "latency": self._totals.latency(),
+            "guards": inner["guards"] if inner else {},
             "audit": self._audit.state(),
             "realtime": inner["realtime"] if inner else None,
             "disk": status.space(self.config.state_dir),
@@ -553,6 +589,7 @@ class Supervisor:
             found.append(views["control"].silence)
         found.extend(self._control.problems())
         found.extend(status.key_problems(keys))
+        found.extend(self.leases.problems())
         degraded = self._audit.state()["degraded"]
         if degraded:
             found.append(f"the audit log is not written: {degraded}")
@@ -775,6 +812,7 @@ class Supervisor:
         self._totals.configured(config)
         self._audit.configure(config.audit)
         self.pins.keep(config)
+        self.leases.reconfigure(config)
         if replacement is not None:
             self._watch(replacement)
         if self._only != "signing":
@@ -846,6 +884,7 @@ class Supervisor:
             self.act(audit.UPGRADE, by, f"version {__version__} hands over")
             log.info("handing over to the code on disk", extra={"caller": by, "version": __version__})
             upgrade.hold_signals()
+            await self.leases.written()
             await self._audit.close()
             if self._stopping.is_set():
                 self._audit = AuditLog(self._audit_path, self.config.audit)

@@ -35,6 +35,7 @@ examples:
   tests/bench/run --curves r1 --closed 1000 --steady 1000 --rounds 30
   tests/bench/run --curves k1 --soak 3000 --rounds 30
   tests/bench/run --real-nodeos 1200
+  tests/bench/run --guards-closed 2000 --guards-steady 1000
   tests/bench/run --slow-module
   tests/bench/run --dashboards 400
   tests/bench/run --rotations 200
@@ -64,6 +65,8 @@ _FULL: Final = Plan(
     unwarmed_steady=200,
     idle_s=60.0,
     starts=5,
+    guards_closed=2000,
+    guards_steady=1000,
     slow_closed=1000,
     slow_steady=200,
     dashboards=400,
@@ -81,6 +84,8 @@ _COUNTS: Final = (
     ("--warm-up-off-rounds", "unwarmed_rounds", "rounds with [warmth] enabled = false"),
     ("--starts", "starts", "starts to time"),
     ("--real-nodeos", "blocks", "blocks of a real producer at its default timeout, for each curve"),
+    ("--guards-closed", "guards_closed", "closed loop with all guards and with none, in turns"),
+    ("--guards-steady", "guards_steady", "the same, one each 450 ms"),
     ("--slow-closed", "slow_closed", "closed loop with a module that takes 5 ms longer for each operation"),
     ("--slow-steady", "slow_steady", "the same, one each 450 ms"),
     (

@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -43,6 +43,21 @@ _PERIOD_S: Final = 0.45
 _ROUND: Final = 12
 #: Requests with dashboards open, then as many without: 18 s each.
 _BATCH: Final = 40
+#: A limit that a closed loop does not reach; every other rule is asked as in production, heights too.
+GUARDS_ON: Final = """
+[guards]
+lease = "enforce"
+rate = "enforce"
+rate_limit = 100000
+height = "observe"
+"""
+GUARDS_OFF: Final = """
+[guards]
+lease = "off"
+rate = "off"
+repeat = "off"
+height = "off"
+"""
 _NO_CORES: Final[Mapping[str, float]] = MappingProxyType({})
 
 
@@ -63,6 +78,8 @@ class Plan:
         idle_s: how long idle processor time is counted, s.
         starts: starts that are timed.
         blocks: blocks of real nodeos, for each curve.
+        guards_closed: requests to a signer with all guards, and to one with none.
+        guards_steady: the same, one each 450 ms.
         slow_closed: requests to a signer with a slow module.
         slow_steady: the same, one each 450 ms.
         dashboards: R1 requests, one each 450 ms, with ten dashboards open and with none.
@@ -81,6 +98,8 @@ class Plan:
     idle_s: float = 0.0
     starts: int = 0
     blocks: int = 0
+    guards_closed: int = 0
+    guards_steady: int = 0
     slow_closed: int = 0
     slow_steady: int = 0
     dashboards: int = 0
@@ -102,6 +121,7 @@ class Plan:
             + count * self.unwarmed_rounds * a_round
             + 2 * self.idle_s
             + ways * count * self.blocks * 0.5
+            + count * (self.guards_steady * _PERIOD_S + self.guards_closed * 0.004)
             + self.slow_steady * _PERIOD_S
             + 2 * (self.dashboards + self.rotations) * _PERIOD_S
             + self.slow_closed * 0.008
@@ -153,6 +173,9 @@ class Bench:
                 self._floor(setup)
         if plan.blocks:
             self._nodeos(setup)
+        if plan.guards_closed or plan.guards_steady:
+            with self._part("guards"):
+                self._guards(setup)
         if plan.slow_closed or plan.slow_steady:
             with self._part("slow module"):
                 self._slow()
@@ -271,6 +294,19 @@ class Bench:
                     folder = self.folder / f"n-{curve}-{way}"
                     shown = produce(self.tools, folder, signer, curve=curve, way=way, blocks=self.plan.blocks)
                     self.production.append({"curve": curve, "transport": way} | asdict(shown))
+
+    def _guards(self, setup: Setup) -> None:
+        """Two signers, alike but for their guards, asked in turns."""
+        other = servers.set_up(self.folder / "g")
+        with Signer(setup, further=GUARDS_ON) as on, Signer(other, further=GUARDS_OFF) as off:
+            self._roots = {"guards-on": on.pid, "guards-off": off.pid}
+            for curve in self.curves:
+                sides = [
+                    replace(each.side(curve, self.ways[0]), name=f"{name} {curve} {self.ways[0]}")
+                    for name, each in (("guards-on", setup), ("guards-off", other))
+                ]
+                self._ask(sides, "closed", self.plan.guards_closed, note="guards")
+                self._ask(sides, "steady", self.plan.guards_steady, note="guards")
 
     def _slow(self) -> None:
         setup = servers.set_up_slow(

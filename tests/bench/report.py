@@ -20,6 +20,8 @@ _ROUNDS: Final = 30
 _ROUND: Final = 12
 _BLOCKS: Final = 1200
 _BESIDE: Final = 200
+#: What all guards together may add to the median, in ms.
+_GUARDS_MS: Final = 0.1
 _MODES: Final = {"closed": _PAIRED, "steady": _PAIRED, "rounds": _ROUNDS * _ROUND}
 
 
@@ -153,6 +155,7 @@ def figures(results: Row) -> list[Row]:
         *_operations(results["latency"]),
         *_beside(results["latency"], "no dashboard", f"{DASHBOARDS} dashboards"),
         *_beside(results["latency"], "no rotation", "rotations"),
+        *_guards(results["latency"]),
     ]
     return [
         {
@@ -165,6 +168,22 @@ def figures(results: Row) -> list[Row]:
 
 
 Figure = tuple[str, str, bool, bool]
+
+
+def _guards(rows: Sequence[Row]) -> Iterator[Figure]:
+    for on in (row for row in rows if row["who"] == "guards-on" and row["mode"] in _MODES):
+        place = ("guards-off", on["curve"], on["mode"])
+        off = next(row for row in rows if (row["who"], row["curve"], row["mode"]) == place)
+        enough = on["n"] >= _PAIRED
+        name = f"guards on against off, {on['curve'].upper()} {on['mode']}"
+        more = on["p50"] - off["p50"]
+        yield f"{name}: p50 within +{_GUARDS_MS} ms", f"{more:+.3f} ms", more <= _GUARDS_MS, enough
+        yield (
+            f"{name}: not more above 5 ms",
+            f"{on['lost']} and {off['lost']} of {on['n']}",
+            on["lost"] <= off["lost"],
+            enough,
+        )
 
 
 def _r1(rows: Sequence[Row]) -> Iterator[Figure]:

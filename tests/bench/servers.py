@@ -167,18 +167,21 @@ class Signer(Program):
     Args:
         setup: its configuration.
         warmth: whether software tokens are kept warm.
+        further: TOML appended to the configuration.
 
     Attributes:
         ready_s: from the start of the process until its status says ready, in s.
     """
 
-    def __init__(self, setup: Setup, *, warmth: bool = True) -> None:
+    def __init__(self, setup: Setup, *, warmth: bool = True, further: str = "") -> None:
         self.setup = setup
         folder = setup.config.parent
         config = setup.config
         if not warmth:
-            config = folder / "not-warm.toml"
-            config.write_text(f"{setup.config.read_text()}\n[warmth]\nenabled = false\n")
+            further = f"{further}\n[warmth]\nenabled = false\n"
+        if further:
+            config = folder / "changed.toml"
+            config.write_text(f"{setup.config.read_text()}\n{further}\n")
         began = time.monotonic()
         super().__init__(
             [sys.executable, "-m", "signer.cli", "serve", "--config", config],

@@ -23,13 +23,8 @@ def _bench(folder: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[s
 
 def test_signer_keosd_and_floor_are_measured_side_by_side(tmp_path: Path) -> None:
     counts = (
-        "closed",
-        "steady",
-        "floor-closed",
-        "floor-steady",
-        "warm-up-off",
-        "slow-closed",
-        "slow-steady",
+        *("closed", "steady", "floor-closed", "floor-steady", "warm-up-off"),
+        *("guards-closed", "guards-steady", "slow-closed", "slow-steady"),
         "dashboards",
     )
     done, file = _bench(
@@ -60,6 +55,7 @@ def test_signer_keosd_and_floor_are_measured_side_by_side(tmp_path: Path) -> Non
         ("C_Sign", "slow module", "closed"),
         *(("signer", "slow module", mode) for mode in ("closed", "steady")),
         *(("signer", note, "steady") for note in ("no dashboard", "10 dashboards")),
+        *((f"guards-{each}", "guards", mode) for each in ("on", "off") for mode in ("closed", "steady")),
     }
     for row in results["latency"]:
         assert len(row["samples_ns"]) == row["n"]

@@ -270,7 +270,9 @@ def test_a_schedule_of_a_node_that_is_behind_is_not_believed() -> None:
 )
 def test_a_sighting_of_another_form_is_refused(change: dict[str, object]) -> None:
     """It comes from a process that talks to the network."""
-    fields = Sighting("local", "ours", 1.0, 1, 1.0, 1, False, 3, (), None, None, None, 0, None).to_fields()
+    fields = Sighting(
+        "local", "ours", 1.0, 1, 1.0, 1, False, 3, (), None, None, None, (), 0, None, None
+    ).to_fields()
     assert Sighting.from_fields(fields).chain == "local"
     with pytest.raises(FormatError, match="sighting"):
         Sighting.from_fields(fields | change)

@@ -32,6 +32,8 @@ NEEDS = {
     ("GET", "/v1/producers"): "view",
     ("GET", "/v1/producers/{chain}"): "view",
     ("GET", "/v1/producers/{chain}/slots"): "view",
+    ("GET", "/v1/leases"): "view",
+    ("POST", "/v1/leases/{chain}"): "operate",
     ("GET", "/v1/permissions/{chain}"): "view",
     ("GET", "/v1/rings"): "view",
     ("POST", "/v1/keys/{key}/destroy"): "admin",

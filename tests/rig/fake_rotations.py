@@ -67,6 +67,10 @@ class FakeSupervisor:
         self.acts.append(("unfreeze", by, reason))
         return self.freezes.pop((scope, name), None) is not None
 
+    async def take_lease(self, chain: str, node: str, by: str, reason: str) -> None:
+        """Keep it."""
+        self.acts.append((f"lease {chain} {node}", by, reason))
+
     async def alarm(self, name: str, subject: str, text: str, *, on: bool) -> None:
         """Keep it."""
         self.acts.append((f"alarm {name} {'on' if on else 'off'}", subject, text))
@@ -261,7 +265,9 @@ class FakeWatch:
     def show(self) -> None:
         """See two rounds: one with a block of ours, one of somebody else's and none; and one that began."""
         row = (str(KEY_A),)
-        self.seen = Sighting("eos", "bp1", 1e9, 102, 1e9, 100, False, 21, row, None, None, row, 1, 1e9)
+        self.seen = Sighting(
+            "eos", "bp1", 1e9, 102, 1e9, 100, False, 21, row, None, None, row, (), 1, 1e9, 1e9
+        )
         self.counted = Totals(signed=1, other=2, missed=3)
         state = SlotState
         self.shown = [

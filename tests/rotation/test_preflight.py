@@ -32,6 +32,7 @@ from signer.chain.values import (
     Schedules,
     WeightedKey,
 )
+from signer.config import Guards
 from signer.errors import ChainRefusedError, ChainUnreachableError
 from signer.rotation.evidence import Evidence, EvidenceKind
 from signer.rotation.finding import Finding, Level
@@ -42,7 +43,7 @@ from signer.rotation.rotation import Kind, Request
 
 if TYPE_CHECKING:
     from signer.antelope.keys import PublicKey
-    from signer.config import Config
+    from signer.config import Config, Mode
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 A, B = two_nodes.A, two_nodes.B
@@ -127,6 +128,8 @@ GOOD = PreflightFacts(
     evidence=evidence(EvidenceKind.SIGNED),
     ring=RingLevel(Curve.R1, B[1:], (), (), low=False),
 )
+#: The same where one node at a time gets signatures.
+LEASED = GOOD.config.model_copy(update={"guards": Guards(lease="enforce")})
 GOOD_CYCLE = replace(GOOD, request=CYCLE, rows=answers(row(B[2]), row(B[2])))
 #: The same on Savanna: both finalizer keys are registered, that of a votes.
 SAVANNA = replace(
@@ -217,6 +220,12 @@ CASES: dict[str, tuple[PreflightFacts, tuple[Level, Level, Level], str, str]] = 
         UNLESS_EMERGENCY,
         "2 keys of more than one node (a, b)",
         "one node",
+    ),
+    "row-leased": (
+        replace(GOOD, config=LEASED, rows=answers(*[row(A[1], B[2])] * 2)),
+        NEVER,
+        "2 keys of more than one node (a, b): the lease lets one of them produce",
+        "signer lease show",
     ),
     "cycle-node": (
         replace(GOOD_CYCLE, rows=GOOD.rows),
@@ -465,6 +474,21 @@ def test_several_keys_in_the_row_hinder_only_if_several_nodes_have_them(
 
     assert [each.rule for each in found] == ([] if nodes is None else ["row-keys"])
     assert all(str(nodes) in each.text for each in found)
+
+
+@pytest.mark.parametrize("lease", ["off", "observe"])
+def test_several_nodes_in_the_row_hinder_unless_the_lease_is_enforced(lease: Mode) -> None:
+    there = answers(*[row(A[1], B[2])] * 2)
+    config = GOOD.config.model_copy(update={"guards": Guards(lease=lease)})
+
+    assert the_one(replace(GOOD, config=config, rows=there)).rule == "row-keys"
+    assert the_one(replace(GOOD, config=LEASED, rows=there)).level is WARNING
+
+
+def test_a_lease_does_not_bind_the_nodes_of_another_signer() -> None:
+    there = answers(*[row(A[1], two_nodes.public_key(91))] * 2)
+
+    assert the_one(replace(GOOD, config=LEASED, rows=there)).rule == "row-keys"
 
 
 def test_the_row_of_the_api_node_that_was_believed_counts() -> None:
