@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from rig.site import Site
 
 ENFORCED = ["[guards]", 'lease = "enforce"']
-LIMITED = ["[guards]", 'rate = "enforce"', "rate_limit = 24"]
+#: So long a window that a slow machine is still in it.
+LIMITED = ["[guards]", 'rate = "enforce"', "rate_limit = 24", "rate_window_s = 120"]
 SEEN = Sighting("local", "bp", 1e9, 9, 1e9, 1, False, 21, (), None, None, None, (), 0, None, None)
 #: Longer than a slot, so that a lease that moved may be used.
 SLOT_S = 0.5
@@ -300,7 +301,7 @@ def test_a_producer_gets_so_many_signatures_and_no_more(site: Site) -> None:
     rules = [rule(site, "r1-1", node) for node in ("primary", "standby") * 15]
     assert rules == [""] * 24 + ["rate"] * 6
     site.wait(lambda _: "rate" in alarms(site), "an alarm")
-    assert site.status()["counters"]["rules"] == {"rate": 6}
+    site.wait(lambda status: status["counters"]["rules"] == {"rate": 6}, "all are counted")
 
 
 def test_a_token_that_fails_for_seconds_does_not_cost_the_first_good_signature(site: Site) -> None:
@@ -329,14 +330,12 @@ def test_requests_that_are_replayed_across_a_restart_begin_no_new_window(site: S
     digests = [secrets.token_hex(32) for _ in range(40)]
     first = [site.ask(key, digest=digest).status for digest in digests]
     assert first == [201] * 24 + [500] * 16
-    began = time.monotonic()
     # The supervisor knows them once they are in the audit log.
     until(lambda: site.key_status("r1-1")["signatures"] == 24, "all are counted")
     pid = site.status()["signing_pid"]
     os.kill(pid, signal.SIGKILL)
     site.wait(lambda status: status["ready"] and status["signing_pid"] != pid, "another process")
     replayed = [site.ask(key, digest=digest).status for digest in digests]
-    assert time.monotonic() - began < 5.5, "the window is over: the machine was too slow for this test"
     assert replayed == [500] * 40
 
 
