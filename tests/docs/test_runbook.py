@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _RUNBOOK = (REPOSITORY / "deploy" / "runbook.md").read_text(encoding="utf-8")
 #: Three starts and stops of a signer are among the commands.
-_TIMEOUT_S = 180
+_TIMEOUT_S = 480
 
 
 @pytest.fixture
