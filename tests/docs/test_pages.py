@@ -1,0 +1,118 @@
+"""What every page for readers says is so: its paths exist, its commands are commands, and it is found."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from rig.trial import REPOSITORY
+
+from hsm.__main__ import _parser as hsm_parser
+from signer.cli import _parser as signer_parser
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_PAGES: Final = [
+    REPOSITORY / "README.md",
+    REPOSITORY / "hsm" / "README.md",
+    *sorted((REPOSITORY / "deploy").rglob("*.md")),
+]
+_ROOTS: Final = {
+    "deploy",
+    "hsm",
+    "signer",
+    "tests",
+    "requirements.lock",
+    "requirements-test.lock",
+    "pyproject.toml",
+}
+#: A command between backticks, where it may be broken over lines, or in an indented line.
+_COMMAND: Final = re.compile(r"`(signer(?:-hsm)? [^`]+)`|^ {4}(signer(?:-hsm)? .+)$", re.MULTILINE)
+_BLOCK: Final = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+#: Where a shell's own words begin.
+_SHELL: Final = re.compile(r"\s(?:&&|\|\|?|>>?|#|;)(?:\s|$)")
+
+
+def _name(page: Path) -> str:
+    return str(page.relative_to(REPOSITORY))
+
+
+def _found(page: Path) -> list[list[str]]:
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    text = _BLOCK.sub(lambda block: re.sub("^", "    ", block[1], flags=re.MULTILINE), text)
+    return [
+        shlex.split(_SHELL.split(" ".join((span or line).split()))[0])
+        for span, line in _COMMAND.findall(text)
+    ]
+
+
+def _problems(words: list[str]) -> list[str]:
+    """Return the options and the first word of a command that its parser does not know."""
+    parser = signer_parser() if words[0] == "signer" else hsm_parser()
+    rest = words[1:]
+    while rest and (commands := _subcommands(parser)):
+        if rest[0] not in commands:
+            break
+        parser = commands[rest.pop(0)]
+    options = {word.partition("=")[0].strip("[]") for word in words if word.strip("[").startswith("--")}
+    known = set(re.findall(r"--[a-z0-9-]+", parser.format_help() + signer_parser().format_help()))
+    wrong = sorted(options - known)
+    placeholder = not rest or not re.fullmatch(r"[a-z][a-z-]+", rest[0])
+    return wrong if placeholder or not _subcommands(parser) else [rest[0], *wrong]
+
+
+def _subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    for action in parser._actions:  # noqa: SLF001 - argparse has no other way to ask
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - as above
+            return dict(action.choices)
+    return {}
+
+
+@pytest.mark.parametrize("page", _PAGES, ids=_name)
+def test_every_command_that_it_names_is_one(page: Path) -> None:
+    assert not [(" ".join(words), wrong) for words in _found(page) if (wrong := _problems(words))]
+
+
+def test_commands_are_found_and_can_be_wrong() -> None:
+    """So that the test above does not pass by finding none."""
+    assert sum(len(_found(page)) for page in _PAGES) > 100
+    assert _problems(["signer", "rotate", "promote", "NODE", "--reasons", "x"]) == ["--reasons"]
+    assert _problems(["signer", "rotation", "list"]) == ["rotation"]
+
+
+@pytest.mark.parametrize("page", _PAGES, ids=_name)
+def test_every_path_of_the_clone_that_it_names_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    named = {
+        word.removeprefix("./").rstrip(".,;:")
+        for span in re.findall(r"`([^`\n]+)`", text)
+        for word in span.split()
+        if re.fullmatch(r"(?:\./)?[A-Za-z0-9._/-]+", word)
+        and word.removeprefix("./").partition("/")[0] in _ROOTS
+        and "/" in word
+    }
+    images = set(re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text))
+
+    assert not [path for path in named | images if not (REPOSITORY / path).exists()]
+
+
+def test_every_page_is_named_by_another() -> None:
+    """Nothing is written that nobody finds."""
+    texts = {page: page.read_text(encoding="utf-8") for page in _PAGES}
+    for page in _PAGES[1:]:
+        names = {_name(page), _name(page.parent)} if page.name == "README.md" else {_name(page)}
+        assert any(f"`{name}`" in text for name in names for other, text in texts.items() if other != page), (
+            _name(page)
+        )
+
+
+def test_the_map_has_every_package() -> None:
+    table = (REPOSITORY / "README.md").read_text(encoding="utf-8").partition("## Map of the code")[2]
+    named = set(re.findall(r"`(signer/[a-z]+)`", table.partition("\n## ")[0]))
+    packages = {f"signer/{path.parent.name}" for path in (REPOSITORY / "signer").glob("*/__init__.py")}
+
+    assert named == packages
