@@ -25,7 +25,7 @@ _SLOTS: Final = {
     "unknown": ("?", "cyan"),
     "missed": ("x", "bold red"),
 }
-_BAR: Final = 20
+_BAR: Final = 10
 _VERDICTS: Final = {"signed": "green", "late": "bold red", "failed": "bold red", "refused": "yellow"}
 _MICROS: Final = 1000
 
@@ -62,11 +62,12 @@ class Seen:
 def view(seen: Seen, config: Config, now: float, width: int, height: int) -> list[Text]:
     """Return at most `height` lines of at most `width` characters. `now` is in s since 1970."""
     lines = [_head(seen, now), *_problems(seen, now)]
-    lines += [Text(), *_producers(seen, now)]
+    labels = {str(key.public_key): key.label for key in config.keys}
+    lines += [Text(), *_producers(seen, labels, now, width)]
     if seen.status is not None:
         lines += [Text(), _tokens(seen.status, config), *_latency(seen.status)]
     room = height - len(lines) - 2
-    lines += [Text(), *_decisions(seen, config, max(1, room))]
+    lines += [Text(), *_decisions(seen, config, labels, max(1, room))]
     shown = lines[:height]
     for line in shown:
         line.truncate(width, overflow="ellipsis")
@@ -121,31 +122,33 @@ def _problems(seen: Seen, now: float) -> Iterator[Text]:
         yield _say(f"and {len(every) - _MAX_PROBLEMS} more: signer status", "yellow")
 
 
-def _producers(seen: Seen, now: float) -> Iterator[Text]:
+def _producers(seen: Seen, labels: Mapping[str, str], now: float, width: int) -> Iterator[Text]:
     if seen.no_producers:
         yield _say(f"who signs is not shown: {seen.no_producers}", "cyan")
     for each in seen.producers:
-        yield from _producer(each, now)
+        yield from _producer(each, labels, now, width)
 
 
-def _producer(producer: Producer, now: float) -> Iterator[Text]:
+def _producer(producer: Producer, labels: Mapping[str, str], now: float, width: int) -> Iterator[Text]:
     found = producer.detail
     who = Text(plain(f"{found['producer']} on {found['chain']}: "), "bold")
     chain = found.get("on_chain")
     if chain is None:
         yield who.append(plain(f"NOBODY TELLS: {found.get('problem')}"), "bold red")
     else:
-        yield who.append_text(_signer(found, chain, now))
-        yield from _schedules(chain)
+        yield who.append_text(_signer(found, chain, labels, now))
+        yield from _schedules(chain, labels)
     rotation = found.get("rotation")
     if rotation is not None:
-        yield _rotation(rotation, now)
+        yield from _rotation(rotation, now)
     if producer.rounds:
-        yield _slots(producer.rounds)
+        yield _slots(producer.rounds, width)
 
 
-def _signer(found: Mapping[str, Any], chain: Mapping[str, Any], now: float) -> Text:
-    active = ", ".join(str(each["key"]) for each in chain["active"])
+def _signer(
+    found: Mapping[str, Any], chain: Mapping[str, Any], labels: Mapping[str, str], now: float
+) -> Text:
+    active = ", ".join(labels.get(str(each["key"]), str(each["key"])) for each in chain["active"])
     head = f"; head {chain['head_number']}, {age(chain['head_time'], now)}"
     if not chain["active"]:
         return Text("not in the schedule, nobody signs", "yellow").append(plain(head))
@@ -154,37 +157,50 @@ def _signer(found: Mapping[str, Any], chain: Mapping[str, Any], now: float) -> T
     return Text(plain(f"{found['signs']} signs "), "bold green").append(plain(f"with {active}{head}"))
 
 
-def _schedules(chain: Mapping[str, Any]) -> Iterator[Text]:
+def _schedules(chain: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[Text]:
     """What is on its way, where that is another key than the active one."""
     active = [each["key"] for each in chain["active"]]
     for name in ("row", "proposed", "pending"):
         keys = chain.get(name)
         if keys and [each["key"] for each in keys] != active:
-            told = ", ".join(f"{each['node'] or 'not in this signer'} {each['key']}" for each in keys)
+            told = ", ".join(
+                f"{each['node'] or 'not in this signer'} {labels.get(str(each['key']), each['key'])}"
+                for each in keys
+            )
             yield _say(f"  {name}: {told}", "cyan")
 
 
-def _rotation(rotation: Mapping[str, Any], now: float) -> Text:
+def _rotation(rotation: Mapping[str, Any], now: float) -> Iterator[Text]:
     after = now - datetime.fromisoformat(str(rotation["created_at"])).timestamp()
     expected = "" if rotation.get("expected_s") is None else f" of about {rotation['expected_s']:.0f}"
-    return _say(
+    yield _say(
         f"  ROTATION {rotation['id']}, {rotation['kind']} to {rotation['node']}: {rotation['state']}, "
-        f"{max(0.0, after):.0f}{expected} s; waits for {rotation.get('awaited')}",
+        f"{max(0.0, after):.0f}{expected} s",
         "bold cyan",
     )
+    yield _say(f"    waits for {rotation.get('awaited')}", "cyan")
 
 
-def _slots(rounds: Sequence[Mapping[str, Any]]) -> Text:
-    """Return one character for each slot, a blank between rounds, the newest last."""
-    line = Text("  slots ")
-    for each in reversed(rounds):
-        for slot in each["slots"]:
-            mark, style = _SLOTS.get(str(slot["state"]), ("?", "cyan"))
-            line.append(mark, style)
-        line.append(" ")
+def _slots(rounds: Sequence[Mapping[str, Any]], width: int) -> Text:
+    """Return the counts, then one character for each slot, a blank between rounds, the newest last.
+
+    Args:
+        rounds: the newest first.
+        width: rounds that it has no room for are left out, the oldest first.
+    """
     counts = {name: sum(s["state"] == name for each in rounds for s in each["slots"]) for name in _SLOTS}
-    line.append(f" {counts['signed']} signed, {counts['missed']} missed")
-    return line.append(f", {counts['other']} by others" if counts["other"] else "")
+    line = Text(f"  slots: {counts['signed']} signed, ")
+    line.append(f"{counts['missed']} missed", "bold red" if counts["missed"] else "")
+    line.append(f", {counts['other']} by others" if counts["other"] else "")
+    shown: list[Text] = []
+    for each in rounds:
+        drawn = Text(" ")
+        for slot in each["slots"]:
+            drawn.append(*_SLOTS.get(str(slot["state"]), _SLOTS["unknown"]))
+        if len(line) + sum(map(len, shown)) + len(drawn) > width:
+            break
+        shown.insert(0, drawn)
+    return line.append_text(Text().join(shown))
 
 
 def _tokens(status: Mapping[str, Any], config: Config) -> Text:
@@ -211,11 +227,10 @@ def _latency(status: Mapping[str, Any]) -> Iterator[Text]:
             )
 
 
-def _decisions(seen: Seen, config: Config, room: int) -> Iterator[Text]:
+def _decisions(seen: Seen, config: Config, labels: Mapping[str, str], room: int) -> Iterator[Text]:
     if seen.no_decisions:
         yield _say(f"signatures are not shown: {seen.no_decisions}", "cyan")
         return
-    labels = {str(key.public_key): key.label for key in config.keys}
     yield Text("last requests", "bold") if seen.decisions else Text("no request yet", "bold")
     for each in reversed(seen.decisions[-room:]):
         yield _decision(each, config, labels)
@@ -226,7 +241,7 @@ def _decision(decision: Mapping[str, Any], config: Config, labels: Mapping[str, 
     took_ms = int(decision.get("micros") or 0) / _MICROS
     verdict = str(decision.get("verdict"))
     key = labels.get(str(decision.get("key")), str(decision.get("key") or "-"))
-    line = _say(f"{_clock(decision.get('at'))}  {node:<12.12} {key:<18.18} ")
+    line = _say(f"{_clock(decision.get('at'))}  {node:<10.10} {key:<16.16} ")
     line.append(plain(f"{verdict:<8}"), _VERDICTS.get(verdict, ""))
     limit = config.nodes[node].timeout_ms if node in config.nodes else None
     if verdict in ("signed", "late") and limit:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from signer.doctor.finding import Finding, failure, ok, unknown
+from signer.doctor.finding import Finding, failure, ok, unknown, warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,6 +25,13 @@ def check(path: str, state: Mapping[str, Any] | None, tail: AuditFact) -> Iterat
     """
     if state is not None:
         yield _writing(state)
+    if tail.aside:
+        yield warning(
+            "audit-aside",
+            "",
+            f"{len(tail.aside)} files were taken out of its way: {', '.join(tail.aside[:3])}",
+            "look whether two signers write there (pgrep -af 'signer serve'), or the disk was full; runbook, Audit log",
+        )
     if tail.problem:
         yield unknown("audit-log", "", tail.problem, "run this as root or as the signer's user")
     elif tail.fault:

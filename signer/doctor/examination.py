@@ -223,10 +223,7 @@ class Examination:
             )
         if any(config.chains[name].producer for name in names):
             yield from listings.rings(
-                told.answers.get(control.RINGS),
-                told.problems.get(control.RINGS, ""),
-                nodes,
-                config.rotation.ring_low_water,
+                config, told.answers.get(control.RINGS), told.problems.get(control.RINGS, ""), nodes
             )
 
     def _heads(self, names: list[str], nodes: list[str]) -> dict[str, HeadFact]:

@@ -160,11 +160,13 @@ class AuditFact:
         lines: how many were looked at.
         fault: the first thing that is wrong with them; empty if nothing is.
         problem: why it could not be read; empty if it could.
+        aside: names of files beside it that the signer took out of the log's way: damaged, torn or not its own.
     """
 
     lines: int
     fault: str = ""
     problem: str = ""
+    aside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,7 @@ class NodeosFact:
     Attributes:
         pid: its process.
         node: our node; empty where it could not be looked at.
+        config_ini: which file on this host it runs with, whatever its name there.
         listed: how many of the node's keys it can use.
         keys: how many the node has.
         findings: rule, text and remedy of what should be put in order.
@@ -182,6 +185,7 @@ class NodeosFact:
 
     pid: int
     node: str
+    config_ini: str = ""
     listed: int = 0
     keys: int = 0
     findings: tuple[tuple[str, str, str], ...] = ()

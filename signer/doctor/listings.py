@@ -44,6 +44,8 @@ def check(
     known = {str(each.get("name")): each for each in (evidence or {}).get("nodes", [])}
     for name in nodes:
         own = [fact for fact in here if fact.node == name]
+        if len(own) > 1:
+            yield _twice(name, own)
         for fact in own:
             yield from _here(name, fact)
         if not own:
@@ -51,6 +53,17 @@ def check(
     for fact in here:
         if fact.problem:
             yield unknown("config-lines", f"pid {fact.pid}", fact.problem, "run this as root")
+
+
+def _twice(name: str, facts: Sequence[NodeosFact]) -> Finding:
+    """Two nodeos with the keys of one node produce at the same time, each its own block."""
+    pids = " and ".join(str(fact.pid) for fact in facts)
+    return failure(
+        "double",
+        name,
+        f"{len(facts)} nodeos on this host list its keys: processes {pids}. Both produce, so blocks are signed twice",
+        f"stop one of them, and take the keys of {name} out of its config.ini",
+    )
 
 
 def _here(name: str, fact: NodeosFact) -> Iterator[Finding]:
@@ -137,7 +150,7 @@ def permission(
 
 
 def rings(
-    told: Mapping[str, Any] | None, silence: str, nodes: Sequence[str], low_water: int
+    config: Config, told: Mapping[str, Any] | None, silence: str, nodes: Sequence[str]
 ) -> Iterator[Finding]:
     """Yield how many fresh keys each node has left, by `/v1/rings`."""
     if told is None:
@@ -147,13 +160,15 @@ def rings(
         node, left = str(ring["node"]), int(ring["nights_left"])
         if node not in nodes:
             continue
-        remedy = (
-            f"signer keys generate --node {node} --append --token TOKEN --label LABEL; runbook, Add a key"
-        )
+        token = next((key.token for key in config.keys if key.node == node), "TOKEN")
+        generate = f"signer keys generate --node {node} --token {token} --label LABEL --append"
+        remedy = f"{generate}; runbook, Add a key"
         text = f"{left} fresh {ring['curve']} keys, one for each cycle"
         if left == 0:
             yield warning("ring", node, f"{text}: a cycle is refused", remedy)
         elif ring["low"]:
-            yield warning("ring", node, f"{text}; fewer than ring_low_water = {low_water}", remedy)
+            yield warning(
+                "ring", node, f"{text}; fewer than ring_low_water = {config.rotation.ring_low_water}", remedy
+            )
         else:
             yield ok("ring", node, text)

@@ -87,7 +87,7 @@ def _requests(status: Mapping[str, Any]) -> Iterator[Finding]:
         yield unknown("requests", "", "the signing process does not say", "wait a second and look again")
         return
     signed, late, failed = (int(counted.get(word, 0)) for word in ("signed", "late", "failed"))
-    fine = ok("requests", "", f"{signed} signed, none late, none failed, since the signing process started")
+    fine = ok("requests", "", f"{signed} signed, none late, none failed, since the signer started")
     faults = []
     if late or failed:
         faults.append(
@@ -95,7 +95,7 @@ def _requests(status: Mapping[str, Any]) -> Iterator[Finding]:
                 "requests",
                 "",
                 f"{late} signatures came too late and {failed} failed, of {signed + late + failed} requests since "
-                "the signing process started",
+                "the signer started",
                 "see the lines of latency, tokens and the host; runbook, Late signatures",
             )
         )

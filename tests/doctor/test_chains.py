@@ -138,7 +138,7 @@ def test_what_a_node_elsewhere_lists(told: dict[str, Any] | None, verdict: str, 
 )
 def test_what_a_node_on_this_host_lists(rule: str, verdict: str) -> None:
     """It was read just now, so no evidence is asked for."""
-    fine = NodeosFact(7, "a", 3, 3)
+    fine = NodeosFact(7, "a", "1:2", 3, 3)
     wrong = replace(fine, findings=((rule, "text", "remedy"),))
 
     assert verdicts(listings.check(CONFIG, ["a"], [fine], None, silence="", now=NOW)) == {
@@ -147,6 +147,16 @@ def test_what_a_node_on_this_host_lists(rule: str, verdict: str) -> None:
     assert verdicts(listings.check(CONFIG, ["a"], [wrong], None, silence="", now=NOW)) == {
         ("config-lines", "a"): verdict
     }
+
+
+def test_two_nodeos_with_the_keys_of_one_node() -> None:
+    """Each of them produces."""
+    both = [NodeosFact(7, "a", "1:2", 3, 3), NodeosFact(8, "a", "1:3", 3, 3)]
+
+    found = list(listings.check(CONFIG, ["a"], both, None, silence="", now=NOW))
+
+    assert verdicts(found)["double", "a"] == "failure"
+    assert "processes 7 and 8" in only(found, "double").text
 
 
 def test_a_nodeos_that_may_not_be_looked_at_is_unknown() -> None:
@@ -195,9 +205,9 @@ def test_the_permission(told: dict[str, Any] | None, production: bool, verdict: 
 def test_the_rings(left: int, low: bool, verdict: str) -> None:  # noqa: FBT001
     told = {"rings": [{"node": name, "curve": "R1", "nights_left": left, "low": low} for name in ("a", "b")]}
 
-    found = list(listings.rings(told, "", ["a"], 3))
+    found = list(listings.rings(CONFIG, told, "", ["a"]))
 
     assert verdicts(found) == {("ring", "a"): verdict}
-    assert verdicts(listings.rings(None, "no access token", ["a"], 3)) == {("ring", ""): "unknown"}
+    assert verdicts(listings.rings(CONFIG, None, "no access token", ["a"])) == {("ring", ""): "unknown"}
     if verdict != "ok":
         assert "signer keys generate --node a" in found[0].remedy

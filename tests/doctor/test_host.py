@@ -111,6 +111,12 @@ def test_the_end_of_the_audit_log(tail: AuditFact, verdict: str) -> None:
     assert verdicts(audit.check("/log", None, tail)) == {("audit-log", ""): verdict}
 
 
+def test_files_that_were_taken_out_of_the_way_of_the_log() -> None:
+    found = audit.check("/log", None, AuditFact(9, aside=("audit.jsonl.foreign",)))
+
+    assert verdicts(found) == {("audit-aside", ""): "warning", ("audit-log", ""): "ok"}
+
+
 # -- the configuration ------------------------------------------------------------------------------------
 
 

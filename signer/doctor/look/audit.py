@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from signer.doctor.facts import AuditFact
@@ -14,10 +17,23 @@ if TYPE_CHECKING:
 
 #: A thousand lines or so. All of it is what `signer audit verify` reads.
 _BYTES: Final = 600_000
+#: What signer.signing.audit_writer calls a file that it takes out of the way.
+_ASIDE: Final = re.compile(r"\.(foreign|damaged|torn)(-\d+)*$")
 
 
 def audit(path: Path) -> AuditFact:
-    """Return what holds of the last lines of the log at `path`."""
+    """Return what holds of the last lines of the log at `path`, and what is beside it."""
+    return replace(_tail(path), aside=_aside(path))
+
+
+def _aside(path: Path) -> tuple[str, ...]:
+    try:
+        return tuple(sorted(name for name in os.listdir(path.parent) if _ASIDE.search(name)))  # noqa: PTH208 - names
+    except OSError:
+        return ()
+
+
+def _tail(path: Path) -> AuditFact:
     try:
         lines = [line for line in tail(path, _BYTES) if line.endswith(b"\n")]
     except AuditError as error:
