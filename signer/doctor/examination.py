@@ -11,6 +11,7 @@ from signer import __version__
 from signer.doctor import (
     audit,
     chains,
+    guards,
     host,
     keys,
     latency,
@@ -97,6 +98,12 @@ class Examination:
             yield from keys.check(config, status["keys"], production=site.production)
             yield from self._latency(status)
         yield from self._sockets(site)
+        yield from guards.check(
+            config,
+            self._chain_names,
+            None if status is None else status.get("guards"),
+            production=site.production,
+        )
         yield from self._chains()
         yield from audit.check(
             str(self._audit_log),

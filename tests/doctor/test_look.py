@@ -98,9 +98,7 @@ def test_an_api_that_does_not_answer_says_why() -> None:
 def test_a_module_that_crashes_or_is_none_is_a_line() -> None:
     """It is loaded in a process of its own."""
     settings = config()
-    strange = settings.tokens["block"].model_copy(
-        update={"uri": "pkcs11:token=block?module-path=/bin/sh"}
-    )
+    strange = settings.tokens["block"].model_copy(update={"uri": "pkcs11:token=block?module-path=/bin/sh"})
     absent = settings.tokens["control"].model_copy(
         update={"uri": f"pkcs11:token=nobody?module-path={SOFTHSM}"}
     )
