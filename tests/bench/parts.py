@@ -18,6 +18,7 @@ from bench.client import Mode, Samples
 from bench.dashboards import DASHBOARDS, Readers
 from bench.production import produce
 from bench.rotations import Rotating
+from bench.scrapes import Scraper
 from bench.servers import Reference, Setup, Signer
 from bench.summary import LIMIT_NS, summarise
 
@@ -84,6 +85,7 @@ class Plan:
         slow_steady: the same, one each 450 ms.
         dashboards: R1 requests, one each 450 ms, with ten dashboards open and with none.
         rotations: the same, while production moves and while it does not.
+        scrapes: the same, while somebody reads the metrics once a second and while nobody does.
     """
 
     closed: int = 0
@@ -104,6 +106,7 @@ class Plan:
     slow_steady: int = 0
     dashboards: int = 0
     rotations: int = 0
+    scrapes: int = 0
 
     def steady_of(self, curve: Curve) -> int:
         """Return the samples of steady for a curve."""
@@ -123,7 +126,7 @@ class Plan:
             + ways * count * self.blocks * 0.5
             + count * (self.guards_steady * _PERIOD_S + self.guards_closed * 0.004)
             + self.slow_steady * _PERIOD_S
-            + 2 * (self.dashboards + self.rotations) * _PERIOD_S
+            + 2 * (self.dashboards + self.rotations + self.scrapes) * _PERIOD_S
             + self.slow_closed * 0.008
             + 15
         )
@@ -182,6 +185,9 @@ class Bench:
         if plan.dashboards:
             with self._part("dashboards"):
                 self._dashboards(setup)
+        if plan.scrapes:
+            with self._part("scrapes"):
+                self._scrapes(setup)
         if plan.rotations:
             with self._part("rotations"):
                 self._rotations()
@@ -328,6 +334,16 @@ class Bench:
             readers = Readers(setup, self.folder / "d")
             notes = "no dashboard", f"{DASHBOARDS} dashboards"
             self._turns(setup.side("r1", self.ways[0]), self.plan.dashboards, notes, readers.open)
+
+    def _scrapes(self, setup: Setup) -> None:
+        """R1 signatures while nobody reads the metrics, and while somebody does once a second."""
+        with Signer(setup) as signer:
+            self._roots = {"signer": signer.pid}
+            scraper = Scraper(setup)
+            side = setup.side("r1", self.ways[0])
+            self._turns(side, self.plan.scrapes, ("no scrape", "scrapes"), scraper.scraping)
+        took = sorted(scraper.took_ms)
+        say(f"{len(took)} scrapes: p50 {took[len(took) // 2]:.1f} ms, longest {took[-1]:.1f} ms")
 
     def _rotations(self) -> None:
         """R1 signatures while production stays where it is, and while it moves."""

@@ -154,6 +154,7 @@ def figures(results: Row) -> list[Row]:
         *_limits(results["cost"]),
         *_operations(results["latency"]),
         *_beside(results["latency"], "no dashboard", f"{DASHBOARDS} dashboards"),
+        *_beside(results["latency"], "no scrape", "scrapes"),
         *_beside(results["latency"], "no rotation", "rotations"),
         *_guards(results["latency"]),
     ]

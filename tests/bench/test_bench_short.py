@@ -26,6 +26,7 @@ def test_signer_keosd_and_floor_are_measured_side_by_side(tmp_path: Path) -> Non
         *("closed", "steady", "floor-closed", "floor-steady", "warm-up-off"),
         *("guards-closed", "guards-steady", "slow-closed", "slow-steady"),
         "dashboards",
+        "scrapes",
     )
     done, file = _bench(
         tmp_path,
@@ -54,8 +55,8 @@ def test_signer_keosd_and_floor_are_measured_side_by_side(tmp_path: Path) -> Non
         *((who, "warm-up off", "steady") for who in ("signer", "keosd")),
         ("C_Sign", "slow module", "closed"),
         *(("signer", "slow module", mode) for mode in ("closed", "steady")),
-        *(("signer", note, "steady") for note in ("no dashboard", "10 dashboards")),
         *((f"guards-{each}", "guards", mode) for each in ("on", "off") for mode in ("closed", "steady")),
+        *(("signer", note, "steady") for note in ("no dashboard", "10 dashboards", "no scrape", "scrapes")),
     }
     for row in results["latency"]:
         assert len(row["samples_ns"]) == row["n"]

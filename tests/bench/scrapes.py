@@ -1,0 +1,72 @@
+"""Prometheus beside a signer: it reads the metrics once a second, from the control listener."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import httpx
+
+from signer.control.auth import DATABASE, TokenStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bench.servers import Setup
+
+#: More often than anybody scrapes: Prometheus' own default is 60 s.
+_EVERY_S: Final = 1.0
+_CONTROL: Final = 2
+
+
+class Scraper:
+    """Reads a signer's metrics.
+
+    Args:
+        setup: the signer; it runs.
+
+    Attributes:
+        took_ms: how long each scrape took.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self._url = f"http://127.0.0.1:{setup.port + _CONTROL}/metrics"
+        with closing(TokenStore(setup.config.parent / "state" / DATABASE)) as store:
+            token = store.create("prometheus", ["view"], None, datetime.now(UTC))
+        self._headers = {"authorization": f"Bearer {token}"}
+        self.took_ms: list[float] = []
+
+    @contextmanager
+    def scraping(self) -> Iterator[None]:
+        """Scrape until the end of the block.
+
+        Raises:
+            httpx.HTTPError: a scrape failed.
+        """
+        stop = threading.Event()
+        failures: list[BaseException] = []
+
+        def scrape() -> None:
+            try:
+                with httpx.Client(headers=self._headers, trust_env=False) as http:
+                    while True:
+                        began = time.monotonic()
+                        http.get(self._url).raise_for_status()
+                        self.took_ms.append((time.monotonic() - began) * 1000)
+                        if stop.wait(_EVERY_S):
+                            return
+            except BaseException as error:  # noqa: BLE001 - raised below, where it is heard
+                failures.append(error)
+
+        thread = threading.Thread(target=scrape)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+        if failures:
+            raise failures[0]
