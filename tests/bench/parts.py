@@ -10,6 +10,7 @@ import time
 import traceback
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -182,15 +183,14 @@ class Bench:
         if plan.slow_closed or plan.slow_steady:
             with self._part("slow module"):
                 self._slow()
-        if plan.dashboards:
-            with self._part("dashboards"):
-                self._dashboards(setup)
-        if plan.scrapes:
-            with self._part("scrapes"):
-                self._scrapes(setup)
-        if plan.rotations:
-            with self._part("rotations"):
-                self._rotations()
+        for name, count, measure in (
+            ("dashboards", plan.dashboards, partial(self._dashboards, setup)),
+            ("scrapes", plan.scrapes, partial(self._scrapes, setup)),
+            ("rotations", plan.rotations, self._rotations),
+        ):
+            if count:
+                with self._part(name):
+                    measure()
         return self.results()
 
     def results(self) -> dict[str, Any]:
