@@ -128,6 +128,8 @@ def test_the_life_of_a_key(trial: Trial) -> None:
         "token retry primary",
         "audit verify {state}/audit/audit.jsonl",
         "audit anchor {state}/audit/audit.jsonl",
+        "audit verify",
+        "audit export --since 2026-01-01",
     ],
 )
 def test_the_daily_commands_run(trial: Trial, command: str) -> None:
