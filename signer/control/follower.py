@@ -79,6 +79,7 @@ class Follower:
         self._asked: dict[str, float] = {}
         self._schedules_at = self._row_at = self._told_at = -_ROW_EVERY_S
         self._seen_at = 0.0
+        self._signs = False
         self._told: tuple[object, ...] = ()
         self._trouble = ""
 
@@ -171,7 +172,12 @@ class Follower:
                 self._watcher.take(blocks)
 
     async def _judge(self) -> None:
-        """Ask the supervisor who gave the signatures of our blocks."""
+        """Ask the supervisor who gave the signatures of our blocks.
+
+        A control unit has nobody to ask (`signer serve --only control`): there each block stays unknown.
+        """
+        if not self._signs:
+            return
         blocks = self._watcher.unjudged()
         now = self._monotonic()
         asked: dict[str, float] = {}
@@ -198,7 +204,7 @@ class Follower:
         keys = (seen.active, seen.pending, seen.proposed, seen.row, seen.targets)
         telling = (*keys, seen.producers, seen.missed_in_row)
         if telling != self._told or now - self._told_at >= _TELL_EVERY_S:
-            await self._supervisor.sighted(seen)
+            self._signs = await self._supervisor.sighted(seen)
             self._told, self._told_at = telling, now
 
 

@@ -144,9 +144,10 @@ class Supervisor:
         answer = await self._ask({"type": "checkpoint", "checkpoint": asdict(checkpoint)}, _ACT_S)
         return int(answer["seq"])
 
-    async def sighted(self, sighting: Sighting) -> None:
-        """Tell what was seen of our producer on a chain."""
-        await self._ask({"type": "chain-view", "view": sighting.to_fields()}, _ACT_S)
+    async def sighted(self, sighting: Sighting) -> bool:
+        """Tell what was seen of our producer on a chain. Return whether block signatures are given by this signer."""
+        answer = await self._ask({"type": "chain-view", "view": sighting.to_fields()}, _ACT_S)
+        return bool(answer["signs"])
 
     async def _ask(self, question: Message, timeout_s: float) -> Message:
         answer = await self._questions.ask(question, timeout_s)

@@ -83,6 +83,7 @@ START: Final = "start"
 STOP: Final = "stop"
 RELOAD: Final = "reload"
 UPGRADE: Final = "upgrade"
+SIGNING_ENDED: Final = "signing-ended"
 FREEZE: Final = "freeze"
 UNFREEZE: Final = "unfreeze"
 TOKEN_RETRY: Final = "token-retry"  # noqa: S105  # the name of an act
@@ -106,7 +107,7 @@ SYNC_FAILED: Final = "sync-failed"
 #: Acts that the signer writes itself, when it does them: nobody else may use these names.
 RESERVED: Final = frozenset(
     {
-        *(START, STOP, RELOAD, UPGRADE, FREEZE, UNFREEZE, TOKEN_RETRY, PIN_REFUSED, PROBE),
+        *(START, STOP, RELOAD, UPGRADE, SIGNING_ENDED, FREEZE, UNFREEZE, TOKEN_RETRY, PIN_REFUSED, PROBE),
         *(ALARM, ALARM_ENDED, DISMISS),
         *(UNLOCK, LOCK, SET_TIMEOUT, WRONG_PIN, CREATE_KEY, REMOVE_KEY, LEASE),
         *(TORN_TAIL, LOG_DAMAGED, LOG_MISSING, SYNC_FAILED, LOST),

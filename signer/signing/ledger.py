@@ -14,14 +14,18 @@ from signer.signing.audit import (
     AT,
     KEY,
     KIND,
+    LOG_DAMAGED,
+    LOG_MISSING,
     NODE,
     ROLE,
     SIGNATURE,
     SIGNED,
+    SIGNING_ENDED,
     START,
     STOP,
+    SYNC_FAILED,
+    TORN_TAIL,
     UNTIL,
-    UPGRADE,
     VERDICT,
     ChainError,
     Kind,
@@ -39,6 +43,15 @@ if TYPE_CHECKING:
 LEEWAY: Final = timedelta(seconds=5)
 #: What a line of interest has, as the log's one way to write it puts it (audit.serialise).
 _MARKS: Final = (b'"verdict":"signed"', b'{"kind":"act"', b'{"kind":"gap"')
+
+
+#: Acts that are written before a start, about what was there: they say nothing of how long the signer ran.
+_OF_NO_SIGNER: Final = frozenset(
+    {TORN_TAIL, LOG_DAMAGED, LOG_MISSING, SYNC_FAILED, "token-create", "token-revoke"}
+)
+#: Signatures on their way to the log when a process is killed or the power fails: 0.05 s and one sync of the disk
+#: (signer.supervisor.audit), in which a producer has one slot, or two where the disk is slow.
+LOST_AT_A_KILL: Final = 2
 
 
 class Issuance(NamedTuple):
@@ -95,12 +108,11 @@ class Ledger:
                 )
             elif fields[KIND] == Kind.GAP and fields[SIGNED]:
                 ledger.holes.append(Hole(at, _moment(fields[UNTIL]), None, "the log lost lines then"))
-            elif fields[KIND] == Kind.ACT and fields[ACT] in (STOP, UPGRADE):
-                stopped = True
-            elif fields[KIND] == Kind.ACT and fields[ACT] == START:
-                if not stopped and last is not None:
-                    ledger.holes.append(Hole(last, at, LOST_AT_A_KILL, "the signer was killed then"))
-                stopped = False
+            elif fields[KIND] == Kind.ACT:
+                if fields[ACT] in _OF_NO_SIGNER:
+                    continue
+                hole, stopped = _after(str(fields[ACT]), at, None if stopped else last, stopped=stopped)
+                ledger.holes += [hole] if hole is not None else []
             last = at
         return ledger
 
@@ -111,11 +123,6 @@ class Ledger:
         )
 
 
-#: Signatures on their way to the disk when the supervisor is killed or the power fails: 0.05 s and one sync of the disk
-#: (signer.supervisor.audit), in which a producer has one slot, or two where the disk is slow.
-LOST_AT_A_KILL: Final = 2
-
-
 def read(path: Path, since: datetime) -> Ledger:
     """Return what the log at `path` has from `since` on; with a start before that where one file holds both.
 
@@ -123,6 +130,22 @@ def read(path: Path, since: datetime) -> Ledger:
         AuditError: the log cannot be read.
     """
     return Ledger.of(lines_since(path, timestamp(since)))
+
+
+def _after(act: str, at: datetime, ran_until: datetime | None, *, stopped: bool) -> tuple[Hole | None, bool]:
+    """Return the hole that an act tells of, and whether no signer runs after it.
+
+    Args:
+        act: its name.
+        at: when.
+        ran_until: the last sign of life of a signer that did not stop in order; None: there was none.
+        stopped: whether no signer ran before it.
+    """
+    if act == SIGNING_ENDED:
+        return Hole(at, at, LOST_AT_A_KILL, "the signing process ended then"), stopped
+    if act == START and ran_until is not None:
+        return Hole(ran_until, at, LOST_AT_A_KILL, "the signer was killed then"), False
+    return None, act == STOP or (stopped and act != START)
 
 
 def _moment(value: object) -> datetime:

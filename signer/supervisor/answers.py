@@ -114,8 +114,7 @@ class Answers:
         return {"seq": await self._supervisor.checkpoint(given)}
 
     async def _chain_view(self, question: Message) -> Message:
-        self._supervisor.sighted(Sighting.from_fields(question["view"]))
-        return {}
+        return {"signs": self._supervisor.sighted(Sighting.from_fields(question["view"]))}
 
 
 def _refusal(code: str, error: str) -> Message:

@@ -287,6 +287,11 @@ class Supervisor:
         self._spawn(self._replace_when_ended(generation))
         self._spawn(self._kill_when_hung(generation))
 
+    def _lost_with(self, generation: Generation) -> None:
+        """Have it in the audit log that decisions of the last ms may be missing: they were not handed over yet."""
+        detail = f"generation {generation.number}, {generation.how_it_ended()}: its last signatures may be missing here"
+        self.act(audit.SIGNING_ENDED, "signer", detail)
+
     async def _kill_when_hung(self, generation: Generation) -> None:
         """A signing process whose event loop does not turn signs for nobody: another takes its place."""
         patience_s = _BEGIN_S
@@ -309,6 +314,7 @@ class Supervisor:
         await generation.kill()
         fields = {"generation": generation.number, "reason": generation.how_it_ended()}
         log.error("signing process ended; starting another", extra=fields)
+        self._lost_with(generation)
         self._restarts += 1
         if generation is not self._current or self._stopping.is_set():
             return
@@ -466,14 +472,19 @@ class Supervisor:
 
     # -- chains --------------------------------------------------------------------------------------
 
-    def sighted(self, sighting: Sighting) -> None:
-        """Take what the control process saw of a chain; of one that is not configured it is dropped."""
+    def sighted(self, sighting: Sighting) -> bool:
+        """Take what the control process saw of a chain; of one that is not configured it is dropped.
+
+        Returns:
+            whether block signatures are given here, so that one which is not known is another's.
+        """
         if sighting.chain in self.config.chains:
             self.sightings[sighting.chain] = sighting
             news = self.leases.see(sighting)
             for generation in self._generations():
                 if news is not None:
                     generation.send(news)
+        return self._only != "control"
 
     # -- tokens --------------------------------------------------------------------------------------
 
@@ -825,6 +836,8 @@ class Supervisor:
 
     async def _drain(self, old: Generation) -> None:
         await old.drain(_DRAIN_S)
+        if old.how_it_ended().startswith("killed"):
+            self._lost_with(old)
         self._draining.pop(old, None)
 
     # -- upgrade -------------------------------------------------------------------------------------

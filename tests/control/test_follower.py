@@ -90,6 +90,7 @@ class World:
         self.chain = Chain()
         self.now = 100.0
         self.answers = True
+        self.signs = True
         self.seen: list[Sighting] = []
         self.suspects: list[int] = []
         self.follower = Follower(
@@ -109,9 +110,10 @@ class World:
         number = int(signature.rpartition("_")[2])
         return Issued(signature, KEY_A, "a", datetime.now(UTC)) if number % 2 == 0 else None
 
-    async def sighted(self, sighting: Sighting) -> None:
+    async def sighted(self, sighting: Sighting) -> bool:
         """Keep it."""
         self.seen.append(sighting)
+        return self.signs
 
     async def look(self, suspects: list[tuple[Block, Any]]) -> None:
         """Keep the numbers."""
@@ -178,6 +180,15 @@ def test_a_supervisor_that_does_not_answer_leaves_blocks_in_question() -> None:
     world.answers = True
     world.turns(8)
     assert world.states(2) == ["signed", "other"]
+
+
+def test_a_control_unit_accuses_nobody() -> None:
+    """Its supervisor knows of no block signature at all."""
+    world = World()
+    world.signs = False
+    world.turns(10)
+    assert set(world.states(10)) == {"unknown"}
+    assert world.suspects == []
 
 
 def test_blocks_that_the_api_nodes_have_no_more_are_left_out() -> None:

@@ -129,6 +129,23 @@ def test_lines_that_were_lost_accuse_nobody(tmp_path: Path) -> None:
     assert author(book, block(300), alone) is Author.CLONE
 
 
+def test_a_torn_end_does_not_hide_how_long_ago_the_last_line_was(tmp_path: Path) -> None:
+    """It is written before the start that follows a power loss, as is what a command wrote meanwhile."""
+    acts = [act("torn-tail", 229), act("token-create", 220), act("start", 230)]
+    book = ledger(tmp_path, START, signed(block(100)), *acts)
+    assert author(book, block(150), {str(OURS.public)}) is Author.UNCLEAR
+
+
+def test_a_signing_process_that_was_killed_takes_its_last_signatures_with_it(tmp_path: Path) -> None:
+    """It answers nodeos before the supervisor has the decision."""
+    book = ledger(tmp_path, START, signed(block(50)), act("signing-ended", 100))
+    alone = {str(OURS.public)}
+    comparison = Comparison(book, OWN)
+    found = [comparison.find(block(99 + number), alone).author for number in range(4)]
+    assert found == [Author.UNCLEAR] * LOST_AT_A_KILL + [Author.CLONE] * (4 - LOST_AT_A_KILL)
+    assert author(book, block(120), alone) is Author.CLONE
+
+
 def test_while_the_signer_was_stopped_it_signed_nothing(tmp_path: Path) -> None:
     """A block of that time is somebody else's."""
     book = ledger(tmp_path, START, act("stop", 10), act("start", 1000))
