@@ -42,6 +42,7 @@ const rowOf = (node, faults) => {
 
 const show = (state) => {
   byId("signer").textContent = state.signer;
+  byId("dashboard").href = state.dashboard_url;
   byId("rounds").replaceChildren(
     ...state.rounds.map((slots) => {
       const round = make("div", "", "round");

@@ -206,6 +206,7 @@ class World:
             if name in NODES
         }
         return {
+            "dashboard_url": f"{signer.description['control_url']}/dashboard" if signer else "",
             "signer": "ready" if status.get("ready") else "not ready" if status else "does not answer",
             "nodes": {name: self._node(node) for name, node in self.nodes.items()},
             "tokens": tokens,
