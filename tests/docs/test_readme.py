@@ -67,8 +67,8 @@ def test_the_exit_codes_are_those_of_the_help_text() -> None:
 _COMMANDS = sorted(
     {
         tuple(word for word in shlex.split(command) if re.fullmatch(r"[a-z][a-z-]*", word))
-        for row in re.findall(r"^\| (`signer[^|]*) \|", _README, re.MULTILINE)
-        for command in re.findall(r"`(signer[^`]*)`", row)
+        for row in re.findall(r"^\| (`signer(?:-hsm)? [^|]*) \|", _README, re.MULTILINE)
+        for command in re.findall(r"`(signer(?:-hsm)? [^`]*)`", row)
     }
 )
 
