@@ -47,6 +47,9 @@ MEANINGS: Final[dict[str, Meaning]] = {
         "A block has a signature by a key of this signer that this signer never gave: somebody has the key.",
         event=True,
     ),
+    "control-hung": Meaning(
+        "The control process did not answer and was killed; another took its place.", event=True
+    ),
     "height": Meaning("A node had a block signed whose number is not above one that was signed before."),
     "lease": Meaning("A node asked for signatures while another one holds the lease of their producer."),
     "lease-moved": Meaning(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import signal
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,11 @@ _STOP_S = 5.0
 _HEALTHY_S = 5.0
 _BACKOFF_MAX_S = 10.0
 _FIRST_BACKOFF_S = 0.2
+#: So many questions in a row without an answer are a hang, each waited for so long, in s. A write to a locked database
+#: holds the process for 5 s (signer.database).
+_SILENCES = 3
+_SILENCE_S = 4.0
+_PING_S = 1.0
 
 
 class ControlProcess(Worker):
@@ -92,6 +99,7 @@ class ControlKeeper:
         pins: as ControlProcess.
         on_token: as ControlProcess.
         on_lane_lost: as ControlProcess.
+        on_hung: takes the number of a process that did not answer, before it is killed.
     """
 
     def __init__(
@@ -102,12 +110,14 @@ class ControlKeeper:
         on_token: Callable[[str, str, str], None],
         *,
         on_lane_lost: Callable[[str], None],
+        on_hung: Callable[[int], None],
     ) -> None:
         self._answer = answer
         self._on_decision = on_decision
         self._pins = pins
         self._on_token = on_token
         self._on_lane_lost = on_lane_lost
+        self._on_hung = on_hung
         self._keeper: asyncio.Task[None] | None = None
         self._failures = 0
         self._restarts = 0
@@ -175,6 +185,7 @@ class ControlKeeper:
             self._on_token,
             on_lane_lost=self._on_lane_lost,
         )
+        watch = asyncio.create_task(self._kill_when_hung(process))
         try:
             await process.start(sockets)
             self.process = process
@@ -184,5 +195,19 @@ class ControlKeeper:
         except OSError as error:
             log.error("control process cannot be started", extra={"reason": str(error)})
         finally:
+            watch.cancel()
             self.process = None
             await process.end()
+
+    async def _kill_when_hung(self, process: ControlProcess) -> None:
+        """A control process whose event loop does not turn serves nobody: another takes its place."""
+        silences = 0
+        while silences < _SILENCES:
+            await asyncio.sleep(_PING_S)
+            answered = not process.ready or await process.status(_SILENCE_S) is not None
+            silences = 0 if answered else silences + 1
+        if not process.ended.is_set():
+            log.error("control process does not answer; killed", extra={"pid": process.pid})
+            self._on_hung(process.pid)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)

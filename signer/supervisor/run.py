@@ -164,6 +164,7 @@ class Supervisor:
             self.pins,
             partial(self._token_changed, None),
             on_lane_lost=self._totals.lane_lost,
+            on_hung=self._control_hung,
         )
 
     # -- life ----------------------------------------------------------------------------------------
@@ -446,6 +447,10 @@ class Supervisor:
     def _hung(self, generation: Generation) -> None:
         text = f"signing process {generation.pid} did not answer and was killed; the log has the time"
         self.alarms.raised("supervisor", "signing-hung", "", text)
+
+    def _control_hung(self, pid: int) -> None:
+        text = f"control process {pid} did not answer and was killed; the log has the time"
+        self.alarms.raised("supervisor", "control-hung", "", text)
 
     def dismiss(self, name: str, subject: str | None, by: str, reason: str) -> int:
         """End alarms that a person has seen. Returns how many.

@@ -249,9 +249,9 @@ class Worker(ABC):
 
     # -- what is known of it -------------------------------------------------------------------------
 
-    async def status(self) -> Message | None:
+    async def status(self, timeout_s: float = _ANSWER_S) -> Message | None:
         """Return what the process says of itself, or None if it does not answer in time."""
-        answer = await self.questions.ask({"type": "status"}, _ANSWER_S)
+        answer = await self.questions.ask({"type": "status"}, timeout_s)
         return answer["status"] if answer else None
 
     def problems(self) -> list[str]:

@@ -125,6 +125,8 @@ class Site:
         folder: short, because a unix socket's path is.
         settings: further lines of the file, before its tables.
         chain: the lines of the table of the one chain.
+        python: the interpreter that the signer runs in.
+        environment: further variables of the signer's environment.
         code: the folder with the packages `signer` and `hsm` that run.
     """
 
@@ -138,6 +140,8 @@ class Site:
     settings: list[str] = field(default_factory=list)
     chain: list[str] = field(default_factory=lambda: [f'id = "{"ab" * 32}"'])
     only: str | None = "signing"
+    python: Path = Path(sys.executable)
+    environment: dict[str, str] = field(default_factory=dict)
     code: Path = REPOSITORY
     program: Program | None = None
 
@@ -257,11 +261,11 @@ class Site:
         self.write()
         self.program = Program(
             [
-                *(sys.executable, "-m", "signer.cli", "serve", "--config", self.config),
+                *(self.python, "-m", "signer.cli", "serve", "--config", self.config),
                 *(("--only", self.only) if self.only else ()),
             ],
             self.folder / "log",
-            environment={"PATH": os.environ["PATH"], "PYTHONPATH": str(self.code)},
+            environment={"PATH": os.environ["PATH"], "PYTHONPATH": str(self.code), **self.environment},
             folder=self.code,
         )
         return self.program

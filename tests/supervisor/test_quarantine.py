@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -116,17 +115,6 @@ def test_the_k1_keys_of_a_deterministic_token_refuse_and_point_to_r1(site: Site)
     all_others_sign(site, "k1-1")
 
 
-def test_a_key_that_is_deleted_meanwhile_refuses_and_the_others_sign(site: Site) -> None:
-    site.start()
-    site.sign("r1-1")
-    site.tokens["primary"].home.destroy("r1-1")
-    assert site.refusal("r1-1")[0] == "signer_failed_exception"
-    name, message = site.refusal("r1-1")
-    assert name == "signer_quarantined_exception"
-    assert "key 'r1-1' is not on token primary" in message
-    all_others_sign(site, "r1-1")
-
-
 def test_start_fails_readably_when_no_block_key_can_ever_be_used(site: Site) -> None:
     site.keys = [key for key in site.keys if key.label in ("r1-1", "probe-r1")]
     for token in site.tokens.values():
@@ -144,54 +132,6 @@ def test_an_invalid_configuration_does_not_start(site: Site) -> None:
     with pytest.raises(AssertionError, match="ended with 2"):
         program.wait_for(lambda: None, "it never serves")
     assert "nonsense" in site.log
-
-
-def test_a_token_that_is_away_at_the_start_serves_within_5_s_after_it_is_back(site: Site) -> None:
-    tokens = site.tokens["primary"].home.folder / "softhsm" / "tokens"
-    away = tokens.with_name("away")
-    shutil.move(tokens, away)
-    tokens.mkdir()
-    site.start()
-    status = site.status()
-    assert status["tokens"]["primary"]["state"] == "away"
-    assert "no token matches" in status["tokens"]["primary"]["reason"]
-    assert not status["ready"]
-    name, message = site.refusal("r1-1")
-    assert name == "signer_unavailable_exception"
-    assert site.key("r1-1") in message
-    for label in ("r1-1", "k1-1"):
-        site.sign(label, node="standby")
-    pids = {process.name for process in site.processes()}
-    tokens.rmdir()
-    shutil.move(away, tokens)
-    site.wait(
-        lambda status: {key["state"] for key in status["keys"]} == {"active"},
-        "the token is back",
-        timeout_s=5,
-    )
-    all_others_sign(site)
-    assert str(status["signing_pid"]) in pids & {process.name for process in site.processes()}
-
-
-def test_a_token_that_goes_away_and_comes_back_meanwhile_serves_again(site: Site) -> None:
-    site.start()
-    site.sign("r1-1")
-    tokens = site.tokens["primary"].home.folder / "softhsm" / "tokens"
-    away = tokens.with_name("away")
-    shutil.move(tokens, away)
-    site.wait(
-        lambda status: status["tokens"]["primary"]["state"] == "away" and site.ask(site.key("r1-1")).status,
-        "the loss is noticed",
-    )
-    assert site.refusal("r1-1")[0] in ("signer_unavailable_exception", "signer_failed_exception")
-    site.sign("r1-1", node="standby")
-    shutil.move(away, tokens)
-    site.wait(
-        lambda status: {key["state"] for key in status["keys"]} == {"active"},
-        "the token is back",
-        timeout_s=5,
-    )
-    all_others_sign(site)
 
 
 def test_what_a_refusal_says_is_an_envelope_that_nodeos_logs(site: Site) -> None:

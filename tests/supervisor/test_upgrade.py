@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -207,3 +208,40 @@ def test_pins_travel_where_nobody_else_can_open_them() -> None:
         Path(f"/proc/self/fd/{descriptor}").read_bytes()
     assert estate.unseal_pins(descriptor) == {"block": "1234"}
     assert estate.unseal_pins(estate.seal_pins({})) == {}
+
+
+def test_a_program_that_cannot_be_executed_leaves_the_old_one_serving(site: Site) -> None:
+    """Here it is gone after the rehearsal. Everything that was let go is taken up again."""
+    code = site.copy_code()
+    environment = Path(sys.prefix)
+    for name in ("lib", "pyvenv.cfg"):
+        (site.folder / name).symlink_to(environment / name)
+    (site.folder / "bin").mkdir()
+    site.python = site.folder / "bin" / "python"
+    site.python.symlink_to((environment / "bin" / "python").resolve())
+    site.start()
+    rehearsal = code / "signer/supervisor/upgrade.py"
+    good = rehearsal.read_text()
+    rehearsal.write_text(
+        good.replace(
+            "    for module in _MODULES:", "    os.unlink(sys.executable)\n    for module in _MODULES:"
+        )
+    )
+    before = site.status()
+    with Load(site, *_EVERYONE) as load:
+        assert "cannot be executed" in refused_upgrade(site)
+        victim = site.status()["tokens"]["primary"]["lanes"][0]["pid"]
+        site.python.symlink_to((environment / "bin" / "python").resolve())
+        os.kill(victim, signal.SIGKILL)
+        site.wait(
+            lambda status: len(status["tokens"]["primary"]["lanes"]) == 2, "another lane takes its place"
+        )
+        load.wait_for_more()
+        rehearsal.write_text(good)
+        assert site.status()["signing_pid"] == before["signing_pid"]
+        upgrade(site)
+    assert load.failed == []
+    log = site.state / "audit" / "audit.jsonl"
+    until(
+        lambda: log.read_bytes().count(b'"verdict":"signed"') == load.signed, "each signature is in the log"
+    )
