@@ -16,8 +16,8 @@ from signer.errors import AdminError, AdminUnreachableError
 if TYPE_CHECKING:
     import argparse
 
-#: The new code is started once before anything is handed over; the signer gives it 30 s.
-_ASK_S: Final = 45.0
+#: The new code is started once before anything is handed over; the signer gives it 60 s.
+_ASK_S: Final = 75.0
 #: Then the new image comes up and replaces the other processes: a reload takes up to 20 s for tokens, 10 s to drain.
 _DONE_S: Final = 60.0
 _POLL_S: Final = 0.1

@@ -10,13 +10,13 @@ import asyncio
 import logging
 import sys
 from collections import OrderedDict, deque
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from signer.errors import AdminError, AuditError
 from signer.signing.audit import AT, KEY, NODE, SIGNATURE, VERDICT, ChainError, Verdict, parse
 from signer.signing.audit_reader import tail
+from signer.supervisor.thread import one
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +64,7 @@ class Issued:
     async def learn(self, path: Path) -> None:
         """Take what the end of the audit log at `path` has of the time before this start; it is not counted."""
         try:
-            with ThreadPoolExecutor(1, "issued") as thread:  # none is left that could be sent a signal
+            with one("issued") as thread:
                 older = await asyncio.get_running_loop().run_in_executor(thread, _read, path)
         except AuditError as error:
             log.error("earlier signatures are not known", extra={"reason": str(error)})

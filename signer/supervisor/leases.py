@@ -63,7 +63,7 @@ class Leases:
         self._leases = _read(path)
         self._given: dict[str, deque[tuple[str, int]]] = {}
         self._seen: dict[str, Message] = {}
-        self._thread = ThreadPoolExecutor(1, "leases")
+        self._thread = one("leases")
         self._unwritten = ""
 
     def reconfigure(self, config: Config) -> None:
@@ -84,6 +84,15 @@ class Leases:
     def problems(self) -> list[str]:
         """Return one sentence for each thing that a person should look at."""
         return [f"the leases are not kept over a restart: {self._unwritten}"] if self._unwritten else []
+
+    def remains(self) -> dict[str, list[tuple[str, int]]]:
+        """Return who was given how many signatures lately, for the next image of this process."""
+        return {chain: list(given) for chain, given in self._given.items()}
+
+    def adopt(self, remains: Mapping[str, list[tuple[str, int]]]) -> None:
+        """Go on counting where the image before stopped. Who holds a lease is in the file."""
+        for chain, given in remains.items():
+            self._given[chain] = deque(given, maxlen=self._config.guards.rate_limit)
 
     # -- signing processes ---------------------------------------------------------------------------
 

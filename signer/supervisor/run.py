@@ -80,6 +80,8 @@ _CRASH_BACKOFF_S = 0.05
 #: How often a signing process is asked whether its event loop turns, and how long it may take to say so, in s.
 _PING_S = 0.5
 _HUNG_S = 3.0
+#: What is added to that, as a multiple of how late the supervisor itself wakes up.
+_FORBEARANCE = 20
 _CRASH_BACKOFF_MAX_S = 2.0
 #: A new one answers first when it has loaded its code. On a starved machine, killing it earlier would only begin that
 #: again, for ever.
@@ -297,8 +299,11 @@ class Supervisor:
         """A signing process whose event loop does not turn signs for nobody: another takes its place."""
         patience_s = _BEGIN_S
         while not generation.ended.is_set():
+            began = time.monotonic()
             await asyncio.sleep(_PING_S)
-            if await generation.alive(patience_s) or generation.ended.is_set():
+            # Where we are late ourselves the machine is too busy, and another start would only make it worse.
+            late_s = time.monotonic() - began - _PING_S
+            if await generation.alive(patience_s + _FORBEARANCE * late_s) or generation.ended.is_set():
                 patience_s = _HUNG_S
                 continue
             log.error("signing process does not answer; killed", extra={"pid": generation.pid})

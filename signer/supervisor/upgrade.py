@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 #: What a next image starts besides itself: each must at least be there.
 _MODULES: Final = ("signer.signing.process", "signer.control.process", "hsm.lane", "hsm.keymaker")
 #: The start of a Python program takes tenths of a second, and many on a busy machine.
-_REHEARSAL_S: Final = 30.0
+_REHEARSAL_S: Final = 60.0
 #: A rehearsal is in nobody's way (nice(2)).
 _NICE: Final = 19
 #: Children that were killed are gone after this long, in s.

@@ -228,7 +228,7 @@ def test_a_program_that_cannot_be_executed_leaves_the_old_one_serving(site: Site
         )
     )
     before = site.status()
-    with Load(site, *_EVERYONE) as load:
+    with Load(site, ("r1-1", "primary", "tcp")) as load:
         assert "cannot be executed" in refused_upgrade(site)
         victim = site.status()["tokens"]["primary"]["lanes"][0]["pid"]
         site.python.symlink_to((environment / "bin" / "python").resolve())
