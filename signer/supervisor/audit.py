@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,6 +11,7 @@ from signer.errors import AuditError, FormatError
 from signer.signing.audit import Act, Decision, Transaction, timestamp
 from signer.signing.audit_writer import AuditWriter
 from signer.supervisor.repeats import MINUTE_S, Repeats
+from signer.supervisor.thread import one
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +47,7 @@ class AuditLog:
     def __init__(self, path: Path, settings: Audit) -> None:
         self._writer = AuditWriter(path, timestamp(datetime.now(UTC)), settings.max_file_mb * _BYTES_PER_MB)
         self.head = Head(self._writer.seq, self._writer.head)
-        self._thread = ThreadPoolExecutor(1, "audit")
+        self._thread = one("audit")
         self._waiting: list[Entry] = []
         self._writing: asyncio.Task[None] | None = None
         self._repeats = Repeats(settings.refusals_per_minute)

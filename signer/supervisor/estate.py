@@ -50,6 +50,7 @@ class Estate(BaseModel, frozen=True, extra="forbid"):
         restarts: how often the signing process was replaced.
         next_lane: the next lane's number.
         wallet: its clocks and counts.
+        given: signatures of the last seconds, for the guards (signer.supervisor.leases).
     """
 
     format: int
@@ -67,6 +68,7 @@ class Estate(BaseModel, frozen=True, extra="forbid"):
     restarts: int
     next_lane: int
     wallet: WalletRemains
+    given: dict[str, list[tuple[str, int]]]
 
     def write(self) -> int:
         """Return the descriptor of a file in memory that has this."""

@@ -15,7 +15,6 @@ import logging
 import os
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +22,7 @@ from signer.errors import AdminError
 from signer.signing import audit
 from signer.signing.lease import Claim, Lease
 from signer.signing.producers import GIVEN, LEASE, SEEN
+from signer.supervisor.thread import one
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

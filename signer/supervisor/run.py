@@ -890,6 +890,7 @@ class Supervisor:
             restarts=self._restarts,
             next_lane=worker.next_lane(),
             wallet=self.wallet.remains(),
+            given=self.leases.remains(),
         )
 
     async def _leave(self, by: str, attempt: int) -> None:
@@ -954,6 +955,7 @@ class Supervisor:
         worker.number_lanes_from(estate.next_lane)
         self.pins.restore(self.config, estates.unseal_pins(estate.pins))
         self.wallet.adopt(estate.wallet)
+        self.leases.adopt(estate.given)
         self.act(audit.UPGRADE, estate.by, f"version {__version__} after {estate.version}")
         remains = estate.generation
         if remains is not None:
