@@ -175,7 +175,10 @@ class Examination:
             print(  # noqa: T201 - somebody waits
                 f"measuring probe signatures, {rounds.TAKES_S:.0f} s (not with --quick)", file=sys.stderr
             )
-        yield from latency.check(self.config, self._nodes, requests, rounds.rounds(self.admin, pairs))
+        times = rounds.rounds(self.admin, pairs)
+        yield from latency.check(
+            self.config, self._nodes, requests, times, busy=host.is_busy(*machine.load())
+        )
 
     def _sockets(self, site: Site) -> Iterator[Finding]:
         only = None if self._status is None else self._status.get("only")

@@ -116,7 +116,7 @@ def _swap(process: ProcessFact) -> Finding:
 
 def _load(host: HostFact) -> Finding:
     text = f"load {host.load:.1f} on {host.cores} cores"
-    if host.load > 2 * host.cores:
+    if is_busy(host.load, host.cores):
         return warning(
             "load",
             "",
@@ -124,6 +124,11 @@ def _load(host: HostFact) -> Finding:
             "find what runs: top; give the signer a host of its own",
         )
     return ok("load", "", text)
+
+
+def is_busy(load: float, cores: int) -> bool:
+    """Whether twice as many processes want to run as there are processors."""
+    return load > 2 * cores
 
 
 def _versions(

@@ -34,6 +34,7 @@ class Taken:
         count: of them.
         above: those that were of no use, because nodeos had stopped waiting.
         source: what was measured, for a person.
+        asked: whether nodes asked for them.
     """
 
     count: int
@@ -42,6 +43,7 @@ class Taken:
     worst: float
     above: int
     source: str
+    asked: bool = True
 
     @property
     def recommended(self) -> int:
@@ -76,7 +78,9 @@ def measured(times_ms: Sequence[float], limit_ms: float) -> Taken | None:
     ordered = sorted(times_ms)
     above = sum(each > limit_ms for each in ordered)
     middle, last = ordered[(len(ordered) - 1) // 2], ordered[-1]
-    return Taken(len(ordered), middle, last, last, above, "probe signatures, one round after a silence")
+    return Taken(
+        len(ordered), middle, last, last, above, "probe signatures, one round after a silence", asked=False
+    )
 
 
 def missing(config: Config, latency: Mapping[str, Any], nodes: Sequence[str]) -> list[tuple[str, str]]:
@@ -101,6 +105,8 @@ def check(
     nodes: Sequence[str],
     latency: Mapping[str, Any],
     probes: Mapping[tuple[str, str], Sequence[float]],
+    *,
+    busy: bool,
 ) -> Iterator[Finding]:
     """Yield one line for each node and curve.
 
@@ -109,6 +115,7 @@ def check(
         nodes: the nodes to look at.
         latency: of `signer status`.
         probes: times of probe signatures in ms, by token and curve.
+        busy: whether the machine has more to do than it can: then probes say nothing of another day.
     """
     for node in nodes:
         own = [key for key in config.keys if key.role == "block" and key.node == node]
@@ -117,10 +124,10 @@ def check(
             tokens = dict.fromkeys(key.token for key in own if key.public_key.curve.value == curve)
             times = [time for token in tokens for time in probes.get((token, curve), ())]
             taken = requested(latency, node, curve) or measured(times, limit)
-            yield _judge(node, curve, config.nodes[node].timeout_ms, taken)
+            yield _judge(node, curve, config.nodes[node].timeout_ms, taken, busy=busy)
 
 
-def _judge(node: str, curve: str, timeout_ms: int, taken: Taken | None) -> Finding:
+def _judge(node: str, curve: str, timeout_ms: int, taken: Taken | None, *, busy: bool) -> Finding:
     subject = f"{node} {curve}"
     if taken is None:
         return unknown(
@@ -140,6 +147,11 @@ def _judge(node: str, curve: str, timeout_ms: int, taken: Taken | None) -> Findi
     if taken.recommended <= timeout_ms and taken.above:
         # What was slow is over, or was not the token: a lane that was replaced, load.
         remedy = "see the lines of tokens, load and priority; runbook, Late signatures"
+    if busy and not taken.asked and (taken.above or taken.recommended > timeout_ms):
+        remedy = (
+            f"measure again when the machine is not busy: signer doctor --node {node}; see the line of load"
+        )
+        return warning("latency", subject, f"{text}; measured on a busy machine", remedy)
     if taken.above > max(1, taken.count * _LOST):
         return failure("latency", subject, text, remedy)
     if taken.above or taken.recommended > timeout_ms:

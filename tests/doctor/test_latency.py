@@ -33,7 +33,7 @@ def test_requests_of_a_node(changed: dict[str, float], verdict: str, recommended
     """A hundredth that is late is a failure; twice the 99th hundredth has to fit."""
     found = [
         each
-        for each in latency.check(CONFIG, ["a"], {"a": {"R1": _asked(**changed)}}, {})
+        for each in latency.check(CONFIG, ["a"], {"a": {"R1": _asked(**changed)}}, {}, busy=True)
         if each.subject == "a R1"
     ]
 
@@ -49,8 +49,8 @@ def test_requests_of_a_node(changed: dict[str, float], verdict: str, recommended
 def test_few_requests_are_not_believed_and_probes_stand_in() -> None:
     few = {"a": {"R1": _asked(count=11, p99_ms=50.0)}}
 
-    assert verdicts(latency.check(CONFIG, ["a"], few, {}))["latency", "a R1"] == "unknown"
-    found = latency.check(CONFIG, ["a"], few, {("block", "R1"): [1.0] * 11 + [2.0]})
+    assert verdicts(latency.check(CONFIG, ["a"], few, {}, busy=False))["latency", "a R1"] == "unknown"
+    found = latency.check(CONFIG, ["a"], few, {("block", "R1"): [1.0] * 11 + [2.0]}, busy=False)
     assert verdicts(found)["latency", "a R1"] == "ok"
 
 
@@ -61,7 +61,16 @@ def test_probe_signatures(slow: list[float], verdict: str) -> None:
     """One late one of twelve may be an accident, two are none. Node b waits 5 ms less a margin."""
     times = {("block", "K1"): [1.0] * (12 - len(slow)) + slow}
 
-    assert verdicts(latency.check(CONFIG, ["b"], {}, times))["latency", "b K1"] == verdict
+    assert verdicts(latency.check(CONFIG, ["b"], {}, times, busy=False))["latency", "b K1"] == verdict
+
+
+@pytest.mark.parametrize(("slow", "verdict"), [(60.0, "warning"), (1.0, "ok")])
+def test_probe_signatures_on_a_busy_machine_recommend_nothing(slow: float, verdict: str) -> None:
+    """They would have nodeos wait for what is over tomorrow."""
+    found = next(iter(latency.check(CONFIG, ["b"], {}, {("block", "K1"): [slow] * 12}, busy=True)))
+
+    assert found.verdict.value == verdict
+    assert "keosd-provider-timeout" not in found.remedy
 
 
 def test_only_software_tokens_with_a_probe_key_are_measured() -> None:

@@ -64,6 +64,11 @@ def _process(name: str, pid: int) -> ProcessFact:
     )
 
 
+def load() -> tuple[float, int]:
+    """Return the load of the last minute, and the number of processors."""
+    return os.getloadavg()[0], os.cpu_count() or 1
+
+
 def _swaps() -> bool:
     """Whether the machine has swap: the file has a head line, and one for each area (proc(5))."""
     try:
@@ -85,9 +90,7 @@ def host(state_dir: Path, audit_log: Path, pid: int | None) -> HostFact:
     except OSError:
         log_bytes = 0
     unit = _unit(pid)
-    return HostFact(
-        free, files, log_bytes, os.getloadavg()[0], os.cpu_count() or 1, _python(pid), unit, _exposure(unit)
-    )
+    return HostFact(free, files, log_bytes, *load(), _python(pid), unit, _exposure(unit))
 
 
 def _unit(pid: int | None) -> str:
