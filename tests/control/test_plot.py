@@ -22,7 +22,7 @@ def test_bars_stand_in_order_within_the_picture_and_are_told_in_words() -> None:
         "up to 0.5 ms: 2",
         "up to 1 ms: 1",
         "up to 7.5 ms: 1",
-        f"above {BUCKETS_MS[-1]:g} ms: 2",
+        f"above {BUCKETS_MS[-1]:g} ms or not sent: 2",
     ]
     assert [bar.late for bar in shown.bars] == [False, False, True, True]
     edges = [edge for bar in shown.bars for edge in (bar.x, bar.x + bar.width)]

@@ -87,6 +87,14 @@ class Reader:
         if folder:
             self.page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
 
+    def first_paint_ms(self) -> float:
+        """Return when the browser first drew something of the page, in ms from the click."""
+        self.page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
+        found: float = self.page.evaluate(
+            "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+        )
+        return found
+
     # -- judging ---------------------------------------------------------------------------------------
 
     def violations(self) -> list[str]:

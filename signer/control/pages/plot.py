@@ -26,7 +26,7 @@ _TICKS_MS: Final = (0.25, 0.5, 1, 2, 5, 10, 25, 100)
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A bucket: place and size in the picture; whether it is beyond the timeout; and its words."""
+    """A bucket: place and size in the picture; whether all of it is beyond the timeout; and its words."""
 
     x: float
     y: float
@@ -93,17 +93,16 @@ def _plot(title: str, histogram: Mapping[str, Any], timeout_ms: float) -> Plot:
         left, right = _x(low, last_ms), _x(high, last_ms)
         # The smallest bar can still be seen: one late request among a million matters.
         height = max(2.0, (HEIGHT - _TOP - _BOTTOM) * count / most)
-        span = f"above {bounds[-1]:g} ms" if high == last_ms else f"up to {high:g} ms"
-        late = high > timeout_ms
-        text = f"{span}: {count}"
+        # What was not sent in time is counted above the last bucket: nobody knows how long it would have taken.
+        span = f"above {bounds[-1]:g} ms or not sent" if high == last_ms else f"up to {high:g} ms"
         bars.append(
             Bar(
-                round(left + 0.5, 1),
-                round(HEIGHT - _BOTTOM - height, 1),
-                round(right - left - 1, 1),
-                round(height, 1),
-                late,
-                text,
+                x=round(left + 0.5, 1),
+                y=round(HEIGHT - _BOTTOM - height, 1),
+                width=round(right - left - 1, 1),
+                height=round(height, 1),
+                late=low >= timeout_ms,
+                text=f"{span}: {count}",
             )
         )
     ticks = tuple(
