@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 import axe_playwright_python
 from playwright.sync_api import expect
 
+from rig.condition import until
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -89,11 +91,9 @@ class Reader:
 
     def first_paint_ms(self) -> float:
         """Return when the browser first drew something of the page, in ms from the click."""
-        self.page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
-        found: float = self.page.evaluate(
-            "performance.getEntriesByName('first-contentful-paint')[0].startTime"
-        )
-        return found
+        paint = "performance.getEntriesByName('first-contentful-paint').map((each) => each.startTime)"
+        found: list[float] = until(lambda: self.page.evaluate(paint), "the page is drawn")
+        return found[0]
 
     # -- judging ---------------------------------------------------------------------------------------
 
