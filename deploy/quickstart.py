@@ -274,6 +274,7 @@ def _show(layout: Layout, trial: dict[str, Any], *, json: bool) -> None:
         )
     sys.stdout.flush()
     _say(f"look at it: {shlex.join([str(_SIGNER), '--config', str(layout.config), 'status'])}")
+    _say(f"dashboard: {trial['control_url']}, with the token in {layout.control_token_file}")
 
 
 def _for_the_owner(layout: Layout, commands: list[list[str]]) -> str:

@@ -83,6 +83,7 @@ _ENVIRONMENT: Final = jinja2.Environment(
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
+    auto_reload=False,
 )
 _ENVIRONMENT.filters |= {"utc": _time, "short": _short, "commands": _commands}
 _ENVIRONMENT.globals |= {"static_version": _VERSION, "version": signer.__version__}
