@@ -81,7 +81,7 @@ DEFAULT_MAX_EXPIRATION_S: Final = 120
 #: An everyday transaction does one thing.
 DEFAULT_MAX_ACTIONS: Final = 1
 
-#: About 100,000 decisions: two weeks of one producer's slots.
+#: About 100,000 decisions: ten days of one producer with its checkpoints.
 DEFAULT_MAX_FILE_MB: Final = 64
 #: Enough to see what happens; a hundred a minute of all kinds together are 90 MB a day at most.
 DEFAULT_REFUSALS_PER_MINUTE: Final = 10

@@ -58,7 +58,7 @@ QUEUE_LIMIT: Final = 4096
 CHECKPOINT_EVERY: Final = 1000
 #: Entries in one write(2): what a full disk takes back at once.
 _BATCH: Final = 256
-#: Bytes after which another file begins: about 100,000 decisions, two weeks of one producer's slots.
+#: Bytes after which another file begins: about 100,000 decisions, ten days of one producer with its checkpoints.
 DEFAULT_MAX_BYTES: Final = 64_000_000
 _BLOCK: Final = 65536
 _WRITER: Final = "signer"
