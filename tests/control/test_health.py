@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from rig.control_site import Clock, is_problem
+from rig.control_site import Clock, is_problem, status
 from rig.fake_rotations import FakeSupervisor
 from rig.scrape import Scrape
 
 from signer.control.health import LastStatus
 from signer.errors import AdminError
+from signer.metrics.page import render
 
 if TYPE_CHECKING:
     from typing import Any
@@ -108,3 +109,18 @@ def test_who_leaves_takes_the_answer_from_nobody() -> None:
         assert await second == {"number": 1}
 
     asyncio.run(scene())
+
+
+def test_a_half_that_runs_alone_is_not_half_down() -> None:
+    """What the other half would have is on no page: no alert waits for it."""
+    control = {"purpose": "control", "state": "closed", "lanes": [], "lanes_configured": 2, "proved_at": None}
+    whole = status()
+    whole["tokens"]["control"] = control
+    alone = whole | {"only": "control", "ready": False}
+    page = Scrape(render(alone).decode())
+    assert page.values("signer_ready") == page.values("signer_token_state", purpose="block") == []
+    assert page.value("signer_token_state", token="control", state="closed") == 1
+    alone = whole | {"only": "signing", "control": {"state": "off", "pid": None, "restarts": 0}}
+    page = Scrape(render(alone).decode())
+    assert page.value("signer_ready") == 1
+    assert page.values("signer_token_state", purpose="control") == []

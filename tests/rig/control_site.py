@@ -118,6 +118,7 @@ def status() -> dict[str, Any]:
         "audit": {"seq": 1, "waiting": 0, "lost": 0, "degraded": ""},
         "control": {"state": "ready", "pid": 1, "restarts": 0},
         "chains": {},
+        "guards": {},
         "production": None,
     }
 
