@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _TOKEN_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}")
 #: A marker is a few hundred bytes; anything longer was not written here.
 _MAX_BYTES: Final = 65536
+#: Room for a marker on a full disk, in bytes. A longer one is cut: it cannot be read then, and blocks all the same.
+_ROOM: Final = 4096
 #: What a marker that cannot be read counts for: more than anybody allows.
 _UNKNOWN_TRIES: Final = 1_000
 
@@ -35,6 +37,17 @@ class RefusedMarker:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    def reserve(self, token: str) -> None:
+        """Keep room for a marker of `token`, so that one can be left on a disk that is full by then.
+
+        Raises:
+            OSError: there is no room already.
+        """
+        room = self._room(token)
+        if not room.exists():
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._write_new(room, " " * _ROOM)
 
     def mark(
         self, token: str, fingerprint: Fingerprint, reason: str, *, tried: bool = True, again: bool = False
@@ -60,11 +73,19 @@ class RefusedMarker:
             "reason": reason,
             "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         }
+        text = json.dumps(content)
+        try:
+            self._write_new(path, text)
+        except OSError:
+            self._write_in_room(token, text)
+        sync_folder(self._folder)
+
+    def _write_new(self, path: Path, text: str) -> None:
         new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         try:
             descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(content, file)
+                file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
             new.replace(path)
@@ -72,7 +93,15 @@ class RefusedMarker:
             with contextlib.suppress(OSError):
                 new.unlink()
             raise
-        sync_folder(self._folder)
+
+    def _write_in_room(self, token: str, text: str) -> None:
+        """Let the file that `reserve` made be the marker: what it has of the disk is enough."""
+        room = self._room(token)
+        descriptor = os.open(room, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        with os.fdopen(descriptor, "wb", buffering=0) as file:
+            file.write(text.encode()[:_ROOM].ljust(_ROOM))
+            os.fsync(file.fileno())
+        room.replace(self._path(token))
 
     def blocks(self, token: str, fingerprint: Fingerprint) -> str | None:
         """Return why `token` must not be asked with the PIN read at `fingerprint`, or None if it may be.
@@ -123,3 +152,6 @@ class RefusedMarker:
         if not _TOKEN_NAME.fullmatch(token):
             raise ValueError("a token's name has letters, digits, '.', '_' and '-' only")
         return self._folder / f"{token}.json"
+
+    def _room(self, token: str) -> Path:
+        return self._path(token).with_suffix(".room")

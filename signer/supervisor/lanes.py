@@ -127,6 +127,8 @@ class LaneKeeper:
 
     async def run(self) -> None:
         """Keep the number of lanes until cancelled; then kill them. After `leave` return, and let them be."""
+        with contextlib.suppress(OSError):
+            self._marker.reserve(self._name)
         try:
             while not self._leaving:
                 self._changed.clear()

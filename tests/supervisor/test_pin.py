@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -55,6 +57,29 @@ def test_a_wrong_pin_is_tried_once_over_restart_and_reload(site: Site) -> None:
     site.start()
     refused(site)
     assert shim.logins() == [_INCORRECT]
+
+
+def test_a_wrong_pin_is_tried_once_also_on_a_disk_that_is_full(site: Site) -> None:
+    """The room for its marker was kept before: a restart does not forget it."""
+    shim = site.shim("primary")
+    site.state.mkdir(mode=0o700)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=0700", "none", site.state], check=True)
+    try:
+        site.start()
+        site.stop()
+        tried = len(shim.logins())
+        with (site.state / "ballast").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        site.tokens["primary"].home.pin_file.write_text(_WRONG)
+        for _ in range(2):
+            site.start()
+            refused(site)
+            site.stop()
+        assert len(shim.logins()) == tried + 1
+    finally:
+        site.stop()
+        subprocess.run(["umount", site.state], check=True)
 
 
 def test_a_changed_pin_file_is_tried_without_being_asked(site: Site) -> None:
