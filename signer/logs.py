@@ -149,5 +149,7 @@ def configure(process: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
-    for noisy in ("uvicorn.error", "uvicorn.access", "httpx", "httpcore", "asyncio"):
+    for noisy in ("uvicorn.access", "httpx", "httpcore", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # It warns of every malformed request, without whose: signer.signing.connection does that, and not without end.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)

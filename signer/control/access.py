@@ -6,6 +6,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request, Security
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.params import Query
 from fastapi.security import HTTPBearer
 
 from signer.control.auth import Person, Scope
@@ -13,6 +15,8 @@ from signer.control.problem import ProblemError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from fastapi.routing import APIRoute
 
     from signer.control.gate import Gate
 
@@ -23,11 +27,27 @@ async def person(request: Request, _: Annotated[object, Security(_bearer)]) -> P
     """Return whose token the request carries.
 
     Raises:
-        ProblemError: 401 or 429.
+        ProblemError: 401 or 429; 422 for a query parameter that the route does not have.
         TokenStoreError: the store failed.
     """
     gate: Gate = request.app.state.gate
-    return gate.admit(request.headers.getlist("authorization"), caller(request))
+    found = gate.admit(request.headers.getlist("authorization"), caller(request))
+    _refuse_unknown_parameters(request)
+    return found
+
+
+def _refuse_unknown_parameters(request: Request) -> None:
+    """Refuse what the route does not take: a slip in a parameter's name would ask another question than was meant."""
+    route: APIRoute = request.scope["route"]
+    known = {each.alias for each in get_flat_params(route.dependant) if isinstance(each.field_info, Query)}
+    if not known.issuperset(request.query_params):
+        # The name is not repeated: what was sent may be a secret in the wrong place.
+        raise ProblemError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "invalid",
+            f"The query has a parameter that is unknown here; known are: {', '.join(sorted(known)) or 'none'}.",
+            errors=[{"at": ["query"], "kind": "extra_forbidden"}],
+        )
 
 
 def require(scope: Scope) -> Callable[[Person], Awaitable[Person]]:

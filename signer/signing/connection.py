@@ -10,6 +10,7 @@ uvicorn's protocol does the HTTP. Added here, because uvicorn has no place for i
 from __future__ import annotations
 
 import ipaddress
+import logging
 import socket
 import struct
 import time
@@ -32,12 +33,16 @@ if TYPE_CHECKING:
     from signer.config import Limits, TcpAddress
     from signer.config import Listener as ListenerSettings
 
+log = logging.getLogger("signer.signing")
+
 #: struct ucred of SO_PEERCRED (unix(7)): pid, uid, gid.
 _UCRED = struct.Struct("3i")
 #: The parser gets so many bytes at a time.
 _PIECE = 4096
 #: Headers of a request, and pieces of its body: nodeos has 5 and 1.
 _MAX_PIECES = 100
+#: Malformed requests of a listener are logged this often, in s.
+_SAY_AGAIN_S = 60.0
 #: `: ` and the line's end.
 _HEADER_EXTRA = 4
 
@@ -54,6 +59,8 @@ class Listener:
         hosts: names that a Host header may have on TCP, without a port; None where any may stand (unix), empty where
             any IP literal may (a socket on all addresses).
         allow_stop: whether the signer may be stopped through a wallet listener.
+        malformed: requests that were refused as no HTTP, or too long; those that a log line said; and the instant
+            (s of the event loop's clock) before which no other line is written.
         waiting: connections that have not delivered a whole request, oldest first.
     """
 
@@ -69,6 +76,9 @@ class Listener:
     allow_stop: bool = False
     open: int = 0
     evicted: int = 0
+    malformed: int = 0
+    malformed_said: int = 0
+    malformed_silent_until: float = 0.0
     waiting: OrderedDict[Connection, None] = field(default_factory=OrderedDict)
 
     @classmethod
@@ -92,6 +102,16 @@ class Listener:
         oldest, _ = self.waiting.popitem(last=False)
         self.evicted += 1
         oldest.transport.abort()
+
+    def note_malformed(self, caller: str, reason: str, now_s: float) -> None:
+        """Count what was no request, and say so once a minute: a storm of it must not fill the disk."""
+        self.malformed += 1
+        if now_s < self.malformed_silent_until:
+            return
+        self.malformed_silent_until = now_s + _SAY_AGAIN_S
+        unsaid, self.malformed_said = self.malformed - self.malformed_said, self.malformed
+        fields = {"listener": self.address, "caller": caller, "reason": reason, "count": unsaid}
+        log.warning("malformed request refused", extra=fields)
 
     def serves_host(self, host: str) -> bool:
         """Return whether a request may name `host`. keosd: common.hpp:189-205; it stops a page that rebinds DNS."""
@@ -312,6 +332,8 @@ class Connection(HttpToolsProtocol):
         self._refused = True
         if self._deadline is None:
             return  # it came after a whole request, whose answer ends the connection
+        assert self._call is not None  # noqa: S101 - set when the connection was made
+        self._call.listener.note_malformed(self._call.caller, message, self.loop.time())
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
             # The application has the head already. It hears that the client is gone, and nobody hears it any more.

@@ -191,6 +191,18 @@ def test_a_validation_error_repeats_nothing(site: Site) -> None:
     assert "hush" not in answer.text
 
 
+def test_an_unknown_parameter_is_refused_and_not_repeated(site: Site) -> None:
+    """A slip would ask another question than was meant."""
+    token = site.token()
+    for query in ("?hush=1", "?=1", "?limit=1&hush=2"):
+        answer = site.ask(f"/v1/rotations{query}", token=token)
+        is_problem(answer, 422, "invalid")
+        assert "hush" not in answer.text
+        assert "limit" in answer.json()["detail"]
+    assert site.ask("/v1/rotations?limit=1", token=token).status_code == 200
+    is_problem(site.ask("/v1/whoami?x=1", token=token), 422, "invalid")
+
+
 def test_a_bug_is_a_problem_without_a_trace(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     """The caller learns nothing of it, the log learns where."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -301,3 +303,43 @@ def test_a_client_that_leaves_leaves_its_place() -> None:
         assert not world.listener.waiting
 
     serve(use)
+
+
+def test_malformed_requests_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """One line a minute and listener, with a caller, a reason and how many there were."""
+
+    async def use(world: World) -> None:
+        for _ in range(20):
+            client = await world.client(b"\x00garbage\r\n\r\n")
+            assert (await client.refusal())[0] == 400
+        assert world.listener.malformed == 20
+        world.listener.malformed_silent_until = 0.0  # a minute later
+        await (await world.client(b"hello\r\n\r\n")).answer()
+
+    serve(use)
+
+    said = [record for record in caplog.records if record.name == "signer.signing"]
+    assert [record.getMessage() for record in said] == ["malformed request refused"] * 2
+    assert [record.__dict__["count"] for record in said] == [1, 20]
+    assert said[0].__dict__["listener"] == "test"
+    assert said[0].__dict__["caller"].startswith("127.0.0.1:")
+
+
+def test_what_uvicorn_says_of_each_malformed_request_is_not_logged() -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            (
+                "import logging; from signer.logs import configure; configure('signing');"
+                "logging.getLogger('uvicorn.error').warning('Invalid HTTP request received.');"
+                "logging.getLogger('uvicorn.error').error('a fault')"
+            ),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert "a fault" in done.stderr
+    assert "Invalid HTTP" not in done.stderr
