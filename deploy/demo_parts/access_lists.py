@@ -6,12 +6,10 @@ its own, and read permission on the code where it needs it. A demo leaves the ac
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 
 class AccessLists:
@@ -23,6 +21,7 @@ class AccessLists:
     """
 
     def __init__(self, clone: Path, record: Path) -> None:
+        self._clone = clone
         above = {parent for path in (clone, record) for parent in (path, *path.parents) if parent.exists()}
         code = [clone / name for name in ("signer", "hsm", "deploy", ".venv")]
         self._code = [str(path) for path in code if path.exists()]
@@ -47,9 +46,17 @@ class AccessLists:
         )
 
     def restore(self) -> None:
-        """Set the access lists back where they are not as they were."""
+        """Set the access lists back where they are not as they were.
+
+        What another signer of this clone needs by now, which has been started meanwhile, is left to it.
+        """
         before, now = self._entries(self._before), self._entries(self._read())
-        changed = "\n\n".join(before[path] for path in before if path in now and now[path] != before[path])
+        used = self._is_used()
+        changed = "\n\n".join(
+            before[path]
+            for path in before
+            if path in now and now[path] != before[path] and not (used and self._is_of_the_clone(path))
+        )
         if changed:
             subprocess.run(
                 ["setfacl", "--restore=-"],  # noqa: S607 - wherever it is
@@ -57,6 +64,21 @@ class AccessLists:
                 text=True,
                 check=False,
             )
+
+    def _is_of_the_clone(self, entry: str) -> bool:
+        """Whether a signer of the clone needs the path of an entry, `# file: PATH`."""
+        path = Path(entry.removeprefix("# file: "))
+        python = (self._clone / ".venv" / "bin" / "python").resolve()
+        return path.is_relative_to(self._clone) or path in (*self._clone.parents, *python.parents)
+
+    def _is_used(self) -> bool:
+        """Whether a signer of this clone runs."""
+        program = os.fsencode(self._clone / ".venv" / "bin" / "signer")
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if program in (process / "cmdline").read_bytes().split(b"\0"):
+                    return True
+        return False
 
     @staticmethod
     def _entries(text: str) -> dict[str, str]:
