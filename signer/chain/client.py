@@ -320,9 +320,8 @@ class ChainClient:
     async def dry_run(self, body: Mapping[str, object]) -> DryRun | None:
         """Ask what would become of a transaction if it were pushed now. It needs no signature.
 
-        Measured on nodeos 4.1-dev (tests/chainclient): checked are its form, its expiration, TAPOS, whether it is a
-        duplicate, that account and permission exist, that the permission is linked to the action, everything that the
-        contract checks, and RAM, NET and CPU of the account. **Not checked is whether the signatures satisfy the
+        Measured on nodeos 4.1-dev (tests/chainclient): checked are its form, its expiration, TAPOS, that account and
+        permission exist, that the permission is linked to the action, everything that the contract checks, and RAM, NET and CPU of the account. **Not checked is whether the signatures satisfy the
         permission** (L:controller.cpp, push_transaction passes check_but_dont_fail): none and wrong ones are taken, as
         long as they have the form of signatures. Without its signature a transaction is billed fewer bytes.
 
@@ -338,6 +337,10 @@ class ChainClient:
         try:
             return await self._nodes.first(partial(_compute, body=body))
         except ChainRefusedError as error:
+            if error.code == refusals.DUPLICATE:
+                # It took these bytes before, in a try whose answer was lost: nodeos keeps what it computed until its
+                # next block.
+                return DryRun(error.api, None, None, None)
             return None if not_served(error) else DryRun(error.api, error, None, None)
 
     async def transaction_status(self, transaction_id: str) -> TransactionStatus | None:

@@ -424,8 +424,8 @@ class DryRun:
     Attributes:
         api: the API node.
         refusal: why it would be refused; None if it would be taken.
-        cpu_us: what it cost there, us; None with a refusal.
-        net_bytes: its size for billing, bytes; None with a refusal.
+        cpu_us: what it cost there, us; None with a refusal, or where an earlier try of the same bytes was taken.
+        net_bytes: its size for billing, bytes; None as cpu_us.
     """
 
     api: str

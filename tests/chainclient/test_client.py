@@ -32,7 +32,7 @@ from signer.antelope.keys import PublicKey
 from signer.antelope.name import Name
 from signer.chain.api_node import MAX_ANSWER_BYTES
 from signer.chain.client import ChainClient
-from signer.chain.values import ApiStatus, Consensus, PushResult
+from signer.chain.values import ApiStatus, Consensus, DryRun, PushResult
 from signer.errors import ChainAnswerError, ChainError, ChainRefusedError, ChainUnreachableError
 
 if TYPE_CHECKING:
@@ -748,6 +748,17 @@ def test_a_trace_of_failure_is_no_success() -> None:
             assert run is not None
             assert run.refusal is not None
             assert run.refusal.code == 3090003
+
+    scene(play, 1)
+
+
+def test_a_trial_whose_answer_was_lost_is_taken_the_second_time() -> None:
+    """Nodeos calls the same bytes a duplicate until its next block: they would be taken."""
+
+    async def play(api: FakeApi) -> None:
+        api.replies["compute_transaction"] = replay("duplicate")
+        async with client(api) as chain:
+            assert await chain.dry_run(BODY) == DryRun(api.url, None, None, None)
 
     scene(play, 1)
 
