@@ -321,9 +321,10 @@ class ChainClient:
         """Ask what would become of a transaction if it were pushed now. It needs no signature.
 
         Measured on nodeos 4.1-dev (tests/chainclient): checked are its form, its expiration, TAPOS, that account and
-        permission exist, that the permission is linked to the action, everything that the contract checks, and RAM, NET and CPU of the account. **Not checked is whether the signatures satisfy the
-        permission** (L:controller.cpp, push_transaction passes check_but_dont_fail): none and wrong ones are taken, as
-        long as they have the form of signatures. Without its signature a transaction is billed fewer bytes.
+        permission exist, that the permission is linked to the action, everything that the contract checks, and RAM,
+        NET and CPU of the account. **Not checked is whether the signatures satisfy the permission** (L:controller.cpp,
+        push_transaction passes check_but_dont_fail): none and wrong ones are taken, as long as they have the form of
+        signatures. Without its signature a transaction is billed fewer bytes.
 
         Args:
             body: as for `push`; `signatures` may be empty.
