@@ -60,9 +60,10 @@ METRICS: Final = (
         "signer_node_timeout_seconds", "gauge", "The node's keosd-provider-timeout, as configured.", ("node",)
     ),
     Metric(
-        "signer_hsm_operations_per_signature",
+        "signer_signature_tries",
         "histogram",
-        "Token operations that a signature took. K1 takes two on average.",
+        "Token operations of the lane that made a signature, and of lanes that failed before; those that raced it and "
+        "lost are not counted.",
         ("curve",),
     ),
     Metric(

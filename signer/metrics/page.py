@@ -117,7 +117,7 @@ def _requests(page: _Page, status: Status) -> None:
     for node, terms in status["nodes"].items():
         page.add("signer_node_timeout_seconds", terms["timeout_ms"] / _MS_PER_S, node)
     for curve, tries in counters["tries"].items():
-        name = "signer_hsm_operations_per_signature"
+        name = "signer_signature_tries"
         page.add_histogram(name, tries["buckets"], tries["counts"], tries["sum"], curve)
     page.add("signer_late_replies_total", counters.get("late_replies"))
     for outcome, count in counters.get("probes", {}).items():

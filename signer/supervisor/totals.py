@@ -17,7 +17,8 @@ from signer.supervisor.latency import Latency
 if TYPE_CHECKING:
     from signer.config import Config
 
-#: Upper bounds of HSM operations per signature. K1 needs two on average, 7 once in a hundred, 14 once in ten thousand.
+#: Upper bounds of tries per signature. One lane alone needs two for K1 on average, 7 once in a hundred, 14 once in ten
+#: thousand.
 TRIES: Final = (1, 2, 3, 4, 5, 7, 10, 14)
 
 

@@ -51,7 +51,7 @@ def test_what_was_done_is_what_is_counted(site: Site) -> None:
     assert page.value(f"{duration}_count", node="primary", curve="R1") == 3
     assert page.value(f"{duration}_bucket", node="primary", curve="R1", le="+Inf") == 3
     assert page.values(f"{duration}_bucket", node="primary", curve="R1", le="0.0046") != []
-    assert page.value("signer_hsm_operations_per_signature_count", curve="K1") == 1
+    assert page.value("signer_signature_tries_count", curve="K1") == 1
     assert page.value("signer_signatures_above_timeout_total", node="primary", curve="R1") == 0
     assert page.value("signer_node_timeout_seconds", node="primary") == site.timeout_ms / 1000
     assert page.value("signer_frozen", scope="node", name="standby") == 1
