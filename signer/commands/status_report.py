@@ -39,6 +39,9 @@ def report(
     """
     text = [palette.paint("green" if state.get("ready") is True else "red", plain(_first(state)))]
     text += [
+        palette.paint("red", plain(f"not ready: {obstacle}")) for obstacle in state.get("obstacles") or []
+    ]
+    text += [
         palette.paint("yellow", plain(f"attention: {problem}")) for problem in state.get("problems") or []
     ]
     text += [

@@ -244,6 +244,15 @@ def test_status_shows_what_matters(signer: Signer, answers: Answers) -> None:
     assert "\x1b" not in out
 
 
+def test_status_says_first_why_the_signer_is_not_ready(signer: Signer, answers: Answers) -> None:
+    """Exit code 1, and a sentence for each reason."""
+    obstacles = ["node a has no key that can sign", "node b: no signature and no probe of token t for 60 s"]
+    answers.json("/v1/status", STATUS | {"ready": False, "obstacles": obstacles})
+    done = signer("status")
+    assert done.code == 1
+    assert done.out.splitlines()[1:3] == [f"not ready: {each}" for each in obstacles]
+
+
 def test_status_tells_what_needs_attention_first(signer: Signer, answers: Answers) -> None:
     """Right under line 1, one line each; nothing in them steers the terminal."""
     answers.json("/v1/status", STATUS | {"problems": ["token a is away", "odd\u001b[31m"], "restarts": 3})
