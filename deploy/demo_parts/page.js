@@ -53,7 +53,7 @@ const show = (state) => {
   for (const [node, how] of Object.entries(state.nodes)) {
     const token = state.tokens[node] ?? { state: "unknown", lanes: 0 };
     const cells = rowOf(node, state.faults);
-    [how, token.state, token.lanes].forEach((text, place) => {
+    [how, `token ${token.state}`, `${token.lanes} lanes`].forEach((text, place) => {
       cells[place].textContent = text;
     });
   }

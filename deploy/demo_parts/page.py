@@ -124,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.owner.world is None or self.owner.faults is None:
             self._say(HTTPStatus.SERVICE_UNAVAILABLE, "it is being built")
         else:
-            view = self.owner.world.view() | {"faults": sorted(self.owner.faults.names)}
+            view = self.owner.world.view() | {"faults": list(self.owner.faults.names)}
             self._json(HTTPStatus.OK, view)
 
     def do_POST(self) -> None:
