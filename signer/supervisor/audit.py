@@ -42,12 +42,14 @@ class AuditLog:
 
     Attributes:
         head: the last line that is on the disk.
+        closed: whether the log was let go.
     """
 
     def __init__(self, path: Path, settings: Audit) -> None:
         self._writer = AuditWriter(path, timestamp(datetime.now(UTC)), settings.max_file_mb * _BYTES_PER_MB)
         self.head = Head(self._writer.seq, self._writer.head)
         self._thread = one("audit")
+        self.closed = False
         self._waiting: list[Entry] = []
         self._writing: asyncio.Task[None] | None = None
         self._repeats = Repeats(settings.refusals_per_minute)
@@ -124,6 +126,7 @@ class AuditLog:
         except AuditError as error:
             log.error("audit log not closed", extra={"reason": str(error)})
         self._thread.shutdown()
+        self.closed = True
 
     def _end_minute(self) -> None:
         if self._minute is not None:

@@ -894,32 +894,51 @@ class Supervisor:
         )
 
     async def _leave(self, by: str, attempt: int) -> None:
-        """End as this image. Only a freeze cannot be confirmed meanwhile: its marker works all the same."""
+        """End as this image, or go on as it was."""
         async with self._reloading:
-            current = self._current
-            steps = [self._drained, self._control.stop, self._stop_admin, self._let_go]
-            if current is not None:
-                steps = [steps[0], current.settle, *steps[1:], current.leave]
-            for step in steps:
-                if self._stopping.is_set():
-                    return
-                await step()
-            await upgrade.reaped(current.pids if current is not None else set())
-            self.act(audit.UPGRADE, by, f"version {__version__} hands over")
-            log.info("handing over to the code on disk", extra={"caller": by, "version": __version__})
-            upgrade.hold_signals()
-            await self.leases.written()
-            await self._audit.close()
-            if self._stopping.is_set():
-                self._audit = AuditLog(self._audit_path, self.config.audit)
-                return
-            pins = estates.seal_pins(self.pins.reveal_typed(self.config))
             try:
-                upgrade.replace(self._estate(by, attempt, pins=pins))
+                await self._hand_over_to_next(by, attempt)
             except OSError as error:
-                if pins >= 0:
-                    os.close(pins)
-                self._stay(f"the new code cannot be executed: {error.strerror}; the old one serves on")
+                reason = f"the new code cannot be executed: {error.strerror}; the old one serves on"
+            except Exception as error:  # a fault of ours must not leave a signer without an admin socket
+                log.exception("upgrade broken off")
+                reason = f"a fault of the signer, {type(error).__name__}; the log has the place"
+            else:
+                return
+            await self._let_go()
+            self._stay(reason)
+
+    async def _hand_over_to_next(self, by: str, attempt: int) -> None:
+        """Let go of everything and execute the code on disk; return if the signer stops meanwhile.
+
+        Only a freeze cannot be confirmed meanwhile: its marker works all the same.
+
+        Raises:
+            OSError: it cannot be executed.
+        """
+        current = self._current
+        steps = [self._drained, self._control.stop, self._stop_admin, self._let_go]
+        if current is not None:
+            steps = [steps[0], current.settle, *steps[1:], current.leave]
+        for step in steps:
+            if self._stopping.is_set():
+                return
+            await step()
+        await upgrade.reaped(current.pids if current is not None else set())
+        self.act(audit.UPGRADE, by, f"version {__version__} hands over")
+        log.info("handing over to the code on disk", extra={"caller": by, "version": __version__})
+        upgrade.hold_signals()
+        await self.leases.written()
+        await self._audit.close()
+        if self._stopping.is_set():
+            self._audit = AuditLog(self._audit_path, self.config.audit)
+            return
+        pins = estates.seal_pins(self.pins.reveal_typed(self.config))
+        try:
+            upgrade.replace(self._estate(by, attempt, pins=pins))
+        finally:
+            if pins >= 0:
+                os.close(pins)
 
     async def _drained(self) -> None:
         if self._draining:
@@ -933,14 +952,16 @@ class Supervisor:
         await asyncio.gather(*others, return_exceptions=True)
 
     def _stay(self, reason: str) -> None:
-        """Take back `_leave`."""
+        """Take back `_leave`, as far as it came."""
         upgrade.take_signals()
-        self._audit = AuditLog(self._audit_path, self.config.audit)
+        if self._audit.closed:
+            self._audit = AuditLog(self._audit_path, self.config.audit)
         self._refused_upgrade(reason)
         if self._current is not None:
             self._current.stay()
             self._watch(self._current)
-        self._admin = self._start_admin()
+        if self._admin is None:
+            self._admin = self._start_admin()
         if self._only != "signing":
             self._control.start(self.config, self._control_sockets())
         self._spawn(self.issued.learn(self._audit_path))

@@ -13,6 +13,7 @@ What it leaves to others: a new signing process comes from an ordinary reload in
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import os
 import signal
@@ -62,7 +63,8 @@ async def rehearse(estate: Estate) -> None:
         raise AdminError(f"the new code does not start: {error.strerror}; the old one serves on") from None
     finally:
         os.close(descriptor)
-    os.setpriority(os.PRIO_PROCESS, process.pid, _NICE)
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, process.pid, _NICE)
     try:
         async with asyncio.timeout(_REHEARSAL_S):
             _, said = await process.communicate()
@@ -96,8 +98,11 @@ async def reaped(kept: set[int]) -> None:
 
 
 def _children() -> set[int]:
-    """Return the processes that the main thread has started and nobody has reaped (proc(5))."""
-    return set(map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()))
+    """Return the processes that the main thread has started and nobody has reaped (proc(5)); none if /proc is away."""
+    try:
+        return set(map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()))
+    except OSError:
+        return set()
 
 
 def hold_signals() -> None:

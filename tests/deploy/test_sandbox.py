@@ -74,6 +74,7 @@ def test_it_signs_reloads_and_freezes(trial: Trial) -> None:
         assert sign(about["nodes"]["primary"]["url"], _DIGEST, key)[0] == 201
         for command in (
             ["reload"],
+            ["upgrade"],
             ["freeze", "--node", "primary", "--reason", "a drill"],
             ["unfreeze", "--node", "primary", "--reason", "a drill"],
             ["audit", "verify"],
