@@ -36,8 +36,9 @@ _NO_DESCRIPTOR_S = 0.02
 #: requests of others. A nodeos whose key is refused asks some 20 times a second; cleos makes a few connections.
 _IDLE_BURST = 100.0
 _IDLE_PER_S = 100.0
-#: A listener that makes way looks again after this long, in s: about as long as an R1 signature takes.
-_WAY_S = 0.0005
+#: A listener that makes way looks again after this long, in s. uvloop counts whole ms: half of one would be no pause at
+#: all, and a loop that turns without one keeps a lane from a processor that both share.
+_WAY_S = 0.001
 
 
 class FastSigner(Protocol):

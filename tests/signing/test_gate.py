@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import uvloop
 
 from signer.signing.connection import Call, Listener
 from signer.signing.server import build_gates
@@ -250,6 +252,48 @@ class _HoldingApp(_App):
             self.held.append(answer)
         else:
             answer(b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+
+
+def test_a_listener_that_makes_way_lets_the_processor_go() -> None:
+    """A loop that turns without a pause keeps a lane from the processor that both share. uvloop: it counts whole ms."""
+
+    async def scene() -> None:
+        app = _HoldingApp()
+        listeners = [_listener(), _listener()]
+        listeners[1].node = "standby"
+        socks = [socket.create_server(("127.0.0.1", 0)) for _ in listeners]
+        for sock in socks:
+            sock.setblocking(False)
+        primary, standby = (sock.getsockname() for sock in socks)
+        server = build_gates(app, listeners)  # type: ignore[arg-type]  # as above
+        serving = asyncio.create_task(server.serve(sockets=socks))
+        waiting = asyncio.create_task(_exchange(primary, _request()))
+        while not app.held:  # noqa: ASYNC110 - the gate tells nobody
+            await asyncio.sleep(0.001)
+        gate = server._gates[1]  # noqa: SLF001 - as below
+        gate._count_idle(100_000)  # noqa: SLF001 - a storm, without its time
+        looks = 0
+        look = gate._makes_way  # noqa: SLF001 - as below
+
+        def count() -> bool:
+            nonlocal looks
+            looks += 1
+            return look()
+
+        gate._makes_way = count  # type: ignore[method-assign]  # noqa: SLF001 - only there it shows
+        refused = asyncio.create_task(_exchange(standby, _request()))
+        began = time.monotonic()
+        await asyncio.sleep(0.2)
+        most, early, found = (time.monotonic() - began) * 1000 + 1, refused.done(), looks
+        app.held.pop()(b"HTTP/1.1 201 Created\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        assert b" 500 " in await asyncio.wait_for(refused, _PATIENCE_S)
+        assert b" 201 " in await asyncio.wait_for(waiting, _PATIENCE_S)
+        server.should_exit = True
+        await serving
+        assert 0 < found <= most
+        assert not early
+
+    uvloop.run(scene())
 
 
 def test_a_storm_on_one_listener_makes_way_for_a_request_of_another() -> None:
