@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: fc prints a time_point in ms and a time_point_sec in s, without a zone, in UTC.
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z?", re.ASCII)
+#: A time_point of 0. Before it there is none, and who reckons back from one could fall off the calendar.
+_FIRST_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ID: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _INTEGER: Final = re.compile(r"-?\d{1,20}", re.ASCII)
 _SIGNATURE: Final = re.compile(r"SIG_[A-Z0-9]{2}_[1-9A-HJ-NP-Za-km-z]{1,1000}", re.ASCII)
@@ -178,9 +180,12 @@ class Answer:
         if not isinstance(self.value, str) or not _TIME.fullmatch(self.value):
             self.fail("a time")
         try:
-            return datetime.fromisoformat(self.value).replace(tzinfo=UTC)
+            found = datetime.fromisoformat(self.value).replace(tzinfo=UTC)
         except ValueError:
             self.fail("a time")
+        if found < _FIRST_TIME:
+            self.fail("a time")
+        return found
 
     def id(self) -> str:
         """64 lower-case hex digits. Raises FormatError."""

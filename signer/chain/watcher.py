@@ -29,6 +29,12 @@ ROUNDS: Final = 13
 _MIN_BLOCKS: Final = 400
 #: And at most, whatever the size of a schedule: half an hour of them. A few MB.
 MAX_BLOCKS: Final = 3600
+#: Slots without a block that are looked at one by one, the first of them: a chain that stood still for days, or an API
+#: node that invents times, must not cost more.
+MAX_SILENCE: Final = MAX_BLOCKS
+#: An older schedule that is shown for so long, in s, is no late answer: the newer one was of a node that was wrong, or of
+#: a chain that began anew.
+_BEHIND_S: Final = 60.0
 #: Schedules that are remembered, the newest first.
 _MAX_SCHEDULES: Final = 8
 #: The first block after the genesis block, which has no producer.
@@ -119,6 +125,7 @@ class Watcher:
         self._dropped: dict[str, Block] = {}
         self._schedules: dict[int, Schedule] = {}
         self._shown: Schedules | None = None
+        self._shown_s = 0.0
         self._row: ProducerRow | None = None
         self._info: Info | None = None
         self._now_s = 0.0
@@ -131,8 +138,10 @@ class Watcher:
     def learn_schedules(self, shown: Schedules) -> None:
         """Take the schedules. Ones that are older than what is known come from a node that is behind."""
         if self._shown is not None and shown.active.version < self._shown.active.version:
-            return
-        self._shown = shown
+            if self._now_s - self._shown_s < _BEHIND_S:
+                return
+            self._schedules.clear()
+        self._shown, self._shown_s = shown, self._now_s
         for each in (shown.pending, shown.active):
             if each is not None and each.producers:
                 self._schedules[each.version] = each
@@ -154,9 +163,11 @@ class Watcher:
 
     def wanted(self, head: Head) -> range:
         """Return the numbers of the blocks that are to be asked for next; none when all are here."""
+        if self._begin > head.number:
+            self._begin = 0  # as below: an API node named a head that there is not
         first = max(_FIRST, head.number - self._window + 1, self._begin)
-        if self._blocks and self._blocks[-1].number < first - 1:
-            # Too far behind ever to catch up: what lies between stays unseen.
+        if self._blocks and (self._blocks[-1].number < first - 1 or head.number < self._blocks[0].number):
+            # Too far behind ever to catch up: what lies between stays unseen. Or the head that they led to never was.
             self._blocks.clear()
         place = head.number - self._blocks[0].number if self._blocks else -1
         if 0 <= place < len(self._blocks) and self._blocks[place].id != head.id:
@@ -321,7 +332,8 @@ class Watcher:
             before = next(newest_first, None)
             if before is None:
                 return
-            gap = range(slots.slot(before.time) + 1, slots.slot(after.time))
+            first = slots.slot(before.time) + 1
+            gap = range(first, min(slots.slot(after.time), first + MAX_SILENCE))
             order = self._order(before, after) if gap else ()
             for number in reversed(gap):
                 if order and slots.owner(number, order) == self.producer:
@@ -337,7 +349,7 @@ class Watcher:
             return
         head = slots.slot(self._blocks[-1].time)
         passed = int((self._now_s - self._head_since_s) / slots.INTERVAL.total_seconds()) - _GRACE_SLOTS
-        for number in range(head + passed, head, -1):
+        for number in range(head + min(passed, MAX_SILENCE), head, -1):
             yield self._missed(number, irreversible=False)
 
     def _with_block(self, block: Block) -> Slot:

@@ -467,6 +467,7 @@ def test_what_is_no_json_is_refused(data: bytes) -> None:
         ({"head_block_num": True}, "^head_block_num is not an integer of 0 to 4294967295 but a truth value$"),
         ({"head_block_time": "now"}, "^head_block_time is not a time but another string$"),
         ({"head_block_time": "2026-13-01T00:00:00"}, "^head_block_time is not a time but another string$"),
+        ({"head_block_time": "0001-01-01T00:00:00"}, "^head_block_time is not a time but another string$"),
     ],
 )
 def test_a_fault_is_named_with_its_place(change: dict[str, object], message: str) -> None:

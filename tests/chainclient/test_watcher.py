@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -22,7 +22,7 @@ from signer.chain.values import (
     ScheduledProducer,
     Schedules,
 )
-from signer.chain.watcher import MAX_BLOCKS, Origin, SlotState, Watcher
+from signer.chain.watcher import MAX_BLOCKS, MAX_SILENCE, Origin, SlotState, Watcher
 from signer.errors import FormatError
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
@@ -253,6 +253,58 @@ def test_a_schedule_of_a_node_that_is_behind_is_not_believed() -> None:
     seen = watcher.sighting(0.0)
     assert seen is not None
     assert seen.producers == 3
+
+
+def test_a_schedule_that_stays_older_is_believed_in_the_end() -> None:
+    """The newer one was of a node that was wrong, and nothing would be right any more until a restart."""
+    world = World(list(range(FIRST, FIRST + 30)))
+    watcher = Watcher("local", OURS)
+    watcher.learn_info(world.info(), 0.0)
+    watcher.learn_schedules(Schedules(schedule(("zulu",), version=2**32 - 1), None, None))
+    for now_s in range(0, 61, 5):
+        follow(watcher, world, float(now_s))
+    seen = watcher.sighting(0.0)
+    assert seen is not None
+    assert seen.producers == 3
+    assert watcher.authority(world.block(25)) == (str(KEY),)
+
+
+@pytest.mark.parametrize("blocks", [True, False])
+def test_a_head_that_never_was_does_not_end_the_watch(blocks: bool) -> None:  # noqa: FBT001 - a parameter
+    """An API node names one far beyond the chain, with blocks or without."""
+    world = World(list(range(FIRST, FIRST + 300)))
+    watcher = Watcher("local", OURS)
+    follow(watcher, world)
+    number = 4_000_000_000
+    lie = Head(number, f"{number:08x}{1:056x}", moment(FIRST + 301))
+    start = watcher.wanted(lie).start
+    if blocks:
+        watcher.take([replace(world.block(2), number=start, id=f"{start:08x}{0:056x}")])
+    else:
+        watcher.skip(lie)
+    world.slots += range(FIRST + 300, FIRST + 320)
+    follow(watcher, world)
+    assert watcher.wanted(world.head) == range(321, 321)
+    assert {each.state for each in watcher.slots(13)} == {SlotState.SIGNED}
+
+
+def test_times_that_are_invented_cost_no_more_than_others() -> None:
+    """Slots of eight thousand years between two blocks would take for ever to look at."""
+    world = World([*range(FIRST, FIRST + 30), (9999 - 2000) * 365 * 24 * 7200])
+    watcher = Watcher("local", OURS)
+    follow(watcher, world)
+    assert len(watcher.slots(1000)) <= MAX_SILENCE + 30
+
+
+def test_a_chain_that_stands_still_for_days_costs_no_more_each_day() -> None:
+    world = World(list(range(FIRST, FIRST + 5)), order=("ours",))
+    watcher = Watcher("local", OURS)
+    follow(watcher, world, 0.0)
+    follow(watcher, world, 1e9)
+    seen = watcher.sighting(0.0)
+    assert seen is not None
+    assert seen.missed_in_row == MAX_SILENCE
+    assert seen.missed_since == moment(FIRST + 5).timestamp()
 
 
 @pytest.mark.parametrize(
