@@ -73,11 +73,15 @@ class Channel:
         return len(self._unsent)
 
     def send(self, message: Message, fds: Sequence[int] = ()) -> None:
-        """Send `message` with `fds`. The descriptors are duplicated; the caller still owns its own."""
+        """Send `message` with `fds`. The descriptors are duplicated; the caller still owns its own.
+
+        Raises:
+            OSError: there is no descriptor left. Nothing was sent.
+        """
         if not self._open:
             return
         packets = _packets(message)
-        kept = [os.dup(fd) for fd in fds]
+        kept = _copies(fds)
         for packet in packets[:-1]:
             self._unsent.append((packet, ()))
         self._unsent.append((packets[-1], kept))
@@ -195,6 +199,17 @@ def receive_blocking(sock: socket.socket) -> tuple[Message, list[int]]:
         partial.append(packet[1:])
         if packet[:1] == _LAST:
             return json.loads(b"".join(partial)), owned
+
+
+def _copies(fds: Sequence[int]) -> list[int]:
+    found: list[int] = []
+    try:
+        for fd in fds:
+            found.append(os.dup(fd))  # noqa: PERF401 - those that there are have to be closed again
+    except OSError:
+        _close_all(found)
+        raise
+    return found
 
 
 def _close_all(fds: Sequence[int]) -> None:

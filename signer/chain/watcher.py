@@ -32,8 +32,8 @@ MAX_BLOCKS: Final = 3600
 #: Slots without a block that are looked at one by one, the first of them: a chain that stood still for days, or an API
 #: node that invents times, must not cost more.
 MAX_SILENCE: Final = MAX_BLOCKS
-#: An older schedule that is shown for so long, in s, is no late answer: the newer one was of a node that was wrong, or of
-#: a chain that began anew.
+#: An older schedule that is shown for so long, in s, is no late answer: the newer one was of a node that was wrong, or
+#: of a chain that began anew.
 _BEHIND_S: Final = 60.0
 #: Schedules that are remembered, the newest first.
 _MAX_SCHEDULES: Final = 8

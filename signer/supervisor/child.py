@@ -103,5 +103,10 @@ async def start(
         theirs.close()
     channel = channels.Channel(ours, on_message, on_closed)
     message = {"type": "start", "config": config.model_dump(mode="json")}
-    channel.send(message, [sock.fileno() for sock in sockets])
+    try:
+        channel.send(message, [sock.fileno() for sock in sockets])
+    except OSError:
+        channel.close()  # it ends by that, having heard nothing
+        await process.wait()
+        raise
     return process, channel

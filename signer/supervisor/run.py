@@ -326,9 +326,9 @@ class Supervisor:
             return
         healthy = time.monotonic() - generation.started > _HEALTHY_S
         self._crashes = 0 if healthy else self._crashes + 1
-        if self._crashes:
-            await asyncio.sleep(min(_CRASH_BACKOFF_MAX_S, _CRASH_BACKOFF_S * 2 ** min(self._crashes, 10)))
-        replacement = await self._start_generation(self.config)
+        replacement = await self._start_another(generation)
+        if replacement is None:
+            return
         if generation is not self._current or self._stopping.is_set():
             await replacement.kill()  # a reload was faster
             return
@@ -336,6 +336,19 @@ class Supervisor:
         self._watch(replacement)
         await replacement.resolved(_LISTEN_ANYWAY_S)
         replacement.listen()
+
+    async def _start_another(self, ended: Generation) -> Generation | None:
+        """Start one in the place of `ended`, as often as the system refuses; None: it is not wanted any more."""
+        while ended is self._current and not self._stopping.is_set():
+            if self._crashes:
+                delay_s = min(_CRASH_BACKOFF_MAX_S, _CRASH_BACKOFF_S * 2 ** min(self._crashes, 10))
+                await asyncio.sleep(delay_s)
+            try:
+                return await self._start_generation(self.config)
+            except OSError as error:
+                log.error("signing process cannot be started", extra={"reason": error.strerror})
+                self._crashes += 1
+        return None
 
     async def _end(self) -> None:
         self._stopping.set()

@@ -72,6 +72,19 @@ def test_a_supervisor_without_descriptors_keeps_the_signing_process(site: Site) 
     site.sign("k1-1")
 
 
+def test_a_supervisor_without_descriptors_replaces_a_signing_process_when_it_has_some(site: Site) -> None:
+    """It tries until it can: nobody else would."""
+    site.start()
+    status = site.status()
+    with limited(status["pid"], resource.RLIMIT_NOFILE, 8):
+        os.kill(status["signing_pid"], signal.SIGKILL)
+        site.wait_for_event("signing process cannot be started")
+    after = site.wait(lambda status: status["ready"], "another signing process serves")
+    assert after["pid"] == status["pid"]
+    assert after["signing_pid"] != status["signing_pid"]
+    site.sign("r1-1")
+
+
 def test_a_signing_process_without_memory_costs_no_more_than_itself(site: Site) -> None:
     """Whatever it does when it gets none, signing goes on: in it, or in the one that replaces it."""
     site.start()
