@@ -12,6 +12,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
+from hsm import realtime
 from hsm.errors import HsmError
 from hsm.hardening import die_with_parent, harden, lock_memory
 from hsm.keys import destroy_key, generate_key
@@ -64,6 +65,7 @@ def main() -> int:
     parser.add_argument("--fd", type=int, required=True)
     options = parser.parse_args()
     harden()
+    realtime.give_up()
     lock_memory()
     die_with_parent()
     sock = socket.socket(fileno=options.fd)

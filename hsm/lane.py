@@ -232,6 +232,8 @@ def main() -> int:
     if request.get("realtime"):
         realtime.bound()
         realtime.enter(realtime.LANE)
+    else:
+        realtime.give_up()
     del request
     sock.send(json.dumps({"ok": True, "findings": findings}).encode())
     lane.serve()

@@ -6,6 +6,7 @@ with a high nice value (tests/bench has both figures; sched(7), SCHED_FIFO). Wha
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 from typing import Final
@@ -19,8 +20,29 @@ SIGNING: Final = 2
 _LOST_US: Final = 2_000_000
 
 
+# linux/include/uapi/linux/prctl.h and capability.h
+_PR_CAP_AMBIENT: Final = 47
+_PR_CAP_AMBIENT_LOWER: Final = 3
+_CAPABILITY_VERSION_3: Final = 0x20080522
+_CAP_SYS_NICE: Final = 23
+
+
+class _Header(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _Sets(ctypes.Structure):
+    _fields_ = (
+        ("effective", ctypes.c_uint32),
+        ("permitted", ctypes.c_uint32),
+        ("inheritable", ctypes.c_uint32),
+    )
+
+
 def enter(priority: int) -> str:
     """Put the calling thread under SCHED_FIFO; threads that it starts later are not. Return why it cannot, or nothing.
+
+    The right to do so is given up: see `give_up`.
 
     Args:
         priority: LANE or SIGNING.
@@ -29,7 +51,38 @@ def enter(priority: int) -> str:
         os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
     except OSError as error:
         return f"{error.strerror}; let the service have RLIMIT_RTPRIO {SIGNING} (LimitRTPRIO={SIGNING} in its unit)"
+    finally:
+        give_up()
     return ""
+
+
+def give_up() -> None:
+    """Do without CAP_SYS_NICE from now on, where this process has it.
+
+    deploy/quickstart gives it to the signer where root itself may not raise RLIMIT_RTPRIO, as in many containers. The
+    supervisor hands it on to those that it starts, and no other process keeps it.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = _Header(_CAPABILITY_VERSION_3, 0)
+    sets = (_Sets * 2)()
+    _check(libc.capget(ctypes.byref(header), sets))
+    bit = 1 << _CAP_SYS_NICE
+    if not (sets[0].permitted | sets[0].inheritable) & bit:
+        return
+    _check(libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_LOWER, _CAP_SYS_NICE, 0, 0))
+    sets[0].effective &= ~bit
+    sets[0].permitted &= ~bit
+    sets[0].inheritable &= ~bit
+    _check(libc.capset(ctypes.byref(header), sets))
+
+
+def _check(result: int) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def bound() -> None:

@@ -15,6 +15,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from hsm import realtime
 from signer import channel as channels
 from signer import inheritance, questions, selection
 from signer.control import certificate, checkpoint_sink, follower, server, sites
@@ -150,6 +151,7 @@ def main() -> int:
     if given is None:
         return 0
     os.nice(_NICE)  # people can wait: nodeos cannot
+    realtime.give_up()
     config, sockets, sock = given
     try:
         people = TokenStore(config.state_dir / DATABASE)

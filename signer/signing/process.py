@@ -111,6 +111,8 @@ class SigningProcess:
             self._not_realtime = realtime.enter(realtime.SIGNING)
             if self._not_realtime:
                 log.warning("not a real-time process", extra={"reason": self._not_realtime})
+        else:
+            realtime.give_up()
         sweeps = (self._tokens.sweep(), self._producers.sweep(), self._proofs.run())
         background = [asyncio.create_task(each) for each in sweeps]
         if self._config.warmth.enabled:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from rig.condition import until
+from rig.family import family
 from rig.trial import QUICKSTART, Trial, sign, uid_of
 
 from signer.antelope.keys import PublicKey, parse_digest
@@ -133,6 +134,18 @@ class TestRunning:
         expected = pwd.getpwnam(_SERVICE_USER).pw_uid if _AS_ROOT else os.geteuid()
         assert uid_of(running.description()["pid"]) == expected
         assert running.folder.stat().st_uid == expected
+
+    def test_it_goes_before_everything_else_where_root_may_ask_for_that(self, running: Trial) -> None:
+        """The signing process is a real-time process, also where root may not raise limits (hsm/realtime.py)."""
+        may = _AS_ROOT and subprocess.run(["chrt", "--fifo", "1", "true"], check=False).returncode == 0
+        (signing,) = [
+            int(folder.name)
+            for folder in family(running.description()["pid"])
+            if b"signer.signing.process" in (folder / "cmdline").read_bytes()
+        ]
+
+        is_one = os.sched_getscheduler(signing) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO
+        assert is_one or not may
 
     def test_running_it_again_changes_nothing(self, running: Trial) -> None:
         """Same keys, same files, same process; nothing secret printed."""

@@ -78,3 +78,15 @@ def test_a_lane_that_computes_without_end_is_ended_by_the_kernel() -> None:
     done = _run("realtime.bound(); realtime.enter(realtime.LANE)\nwhile True: pass")
 
     assert done.returncode in (-signal.SIGKILL, -signal.SIGXCPU)
+
+
+def test_the_right_to_be_one_is_given_up() -> None:
+    done = _run(
+        "realtime.enter(realtime.LANE); print(open('/proc/self/status').read())",
+        *("setpriv", "--reuid=65534", "--clear-groups", "--inh-caps=-all,+sys_nice"),
+        *("--ambient-caps=-all,+sys_nice", "--"),
+    )
+
+    assert done.returncode == 0, done.stderr
+    sets = dict(line.split(":\t") for line in done.stdout.splitlines() if line.startswith("Cap"))
+    assert {sets[name] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {"0" * 16}
