@@ -248,9 +248,12 @@ class ProducerGuard:
         self.lease = lease if known else None
 
     def before(self, given: list[tuple[str, int]]) -> None:
-        """Take the newest signatures of an earlier process, oldest first: node, and ns of CLOCK_MONOTONIC."""
+        """Take the newest signatures of an earlier process, oldest first: node, and ns of CLOCK_MONOTONIC.
+
+        While that one still signs it may be called again with more of them.
+        """
         self._rate.before(at_ns for _, at_ns in given)
-        if given and self._last is None:
+        if given and (self._last is None or self._last.at_ns < given[-1][1]):
             self._last = Given(given[-1][0], b"", given[-1][1])
 
     def state(self) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class Rate:
         self._given.append(now_ns)
 
     def before(self, given: Iterable[int]) -> None:
-        """Count signatures of an earlier process, oldest first."""
-        own = list(self._given)
+        """Count signatures of an earlier process; those that were counted already are the same ones."""
+        every = {*given, *self._given}
         self._given.clear()
-        self._given.extend(sorted([*given, *own]))
+        self._given.extend(sorted(every))

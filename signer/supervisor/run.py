@@ -278,9 +278,12 @@ class Supervisor:
         await generation.start(
             [self._bound[listener.address] for listener in selection.signing_listeners(config)]
         )
-        for message in self.leases.brief(config):
-            generation.send(message)
+        self._brief(generation)
         return generation
+
+    def _brief(self, generation: Generation) -> None:
+        for message in self.leases.brief(generation.config):
+            generation.send(message)
 
     def _generations(self) -> list[Generation]:
         """Every one that may sign: a reload has two, for a while."""
@@ -812,6 +815,7 @@ class Supervisor:
             if replacement.ended.is_set():
                 raise AdminError("the new signing process ended while it started; see the log")
             await self._refuse_loss(replacement, giving_up)
+            self._brief(replacement)  # the old one has signed meanwhile
             replacement.listen()
             try:
                 await asyncio.wait_for(replacement.listening.wait(), _LISTEN_ANYWAY_S)

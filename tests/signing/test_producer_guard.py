@@ -210,6 +210,17 @@ def test_a_restart_does_not_begin_a_new_window() -> None:
     assert world.ask("a1", after_ms=1) == "rate"
 
 
+def test_an_earlier_process_that_still_signs_is_told_of_again() -> None:
+    """Its newest signature counts for the slot, and none of them twice for the rate."""
+    world = World()
+    given = [("A", world.now_ns - i * 100 * MS) for i in range(12, 0, -1)]
+    world.guard.before(given)
+    world.guard.before([*given, ("A", world.now_ns)])
+    world.guard.lease = None
+    assert world.ask("b1", after_ms=100) == "slot"
+    assert [world.ask("a1", after_ms=10) for _ in range(12)] == [""] * 11 + ["rate"]
+
+
 @given(st.lists(st.integers(0, 2_000), max_size=200), st.integers(1, 5))
 def test_no_window_ever_has_more(pauses: Sequence[int], limit: int) -> None:
     rate, now, given_at = Rate(limit, 1_000), 0, []

@@ -9,6 +9,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -337,6 +338,21 @@ def test_requests_that_are_replayed_across_a_restart_begin_no_new_window(site: S
     site.wait(lambda status: status["ready"] and status["signing_pid"] != pid, "another process")
     replayed = [site.ask(key, digest=digest).status for digest in digests]
     assert replayed == [500] * 40
+
+
+def test_what_is_signed_while_a_reload_prepares_counts_after_it(site: Site) -> None:
+    """The new process began before those signatures were given."""
+    site.tables = LIMITED
+    site.start()
+    key = site.key("r1-1")
+    reloading = threading.Thread(target=site.admin.post, args=("/v1/reload",))
+    reloading.start()
+    during = []
+    while reloading.is_alive():
+        during.append(site.ask(key).status)
+    after = [site.ask(key).status for _ in range(24)]
+    assert during.count(201) == 24
+    assert after == [500] * 24
 
 
 # -- repeats -----------------------------------------------------------------------------------------------
