@@ -128,6 +128,15 @@ def test_a_login_form_without_its_cookie_is_refused(site: Site, visitor: Visitor
     assert visitor.post("/login", {"token": site.token()}).status_code == HTTPStatus.FORBIDDEN
 
 
+def test_a_form_of_another_kind_is_refused(visitor: Visitor) -> None:
+    """It may name a character set, and in some of them there is text that no other has."""
+    visitor.get("/login")
+    part = '--x\r\ncontent-disposition: form-data; name="csrf"\r\n\r\n+2AA-\r\n--x--\r\n'
+    kind = "multipart/form-data; boundary=x; charset=utf-7"
+    answer = visitor.send("/login", part, kind)
+    assert answer.status_code == HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
 def test_after_the_login_comes_the_page_that_was_wanted(site: Site, visitor: Visitor) -> None:
     there = visitor.get("/keys").headers["location"]
     assert there == "/login?next=/keys"

@@ -53,6 +53,10 @@ class Visitor:
         headers = {} if origin is None else {"origin": origin or self.origin}
         return self._send("POST", path, headers=headers, data=hidden | dict(fields or {}))
 
+    def send(self, path: str, content: str, kind: str) -> httpx.Response:
+        """Send something of another kind than a form of a page, as a program can."""
+        return self._send("POST", path, {"origin": self.origin, "content-type": kind}, content=content)
+
     def log_in(self, token: str) -> httpx.Response:
         """Show a token at the door."""
         self.get("/login")
@@ -64,13 +68,14 @@ class Visitor:
         path: str,
         headers: Mapping[str, str] | None = None,
         data: Mapping[str, str] | None = None,
+        content: str | None = None,
     ) -> httpx.Response:
         async def send() -> httpx.Response:
             transport = httpx.ASGITransport(self.site.app, client=("127.0.0.1", 40000))
             async with httpx.AsyncClient(
                 transport=transport, base_url=self.origin, cookies=self.cookies
             ) as http:
-                answer = await http.request(method, path, headers=headers, data=data)
+                answer = await http.request(method, path, headers=headers, data=data, content=content)
                 self.cookies = http.cookies
                 return answer
 

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from signer.control.gate import Gate
     from signer.control.pages.sessions import Session, Sessions
 
-#: Far more than any form of ours has.
-_MAX_FIELDS: Final = 40
+#: What a browser sends, as no form of ours has files. The other kind lets a sender choose the character set, and so
+#: text that is none.
+_FORM: Final = "application/x-www-form-urlencoded"
 _MAX_TOKEN: Final = 200
 
 
@@ -114,7 +115,7 @@ async def form(request: Request) -> dict[str, str]:
     """Return the text fields of a form that comes from this server's own pages.
 
     Raises:
-        ProblemError: 403 `origin`: it does not.
+        ProblemError: 403 `origin`: it does not; 415 `form`: it is of another kind.
     """
     origin = request.headers.get("origin")
     own = f"{request.url.scheme}://{request.headers.get('host', '')}"
@@ -124,7 +125,12 @@ async def form(request: Request) -> dict[str, str]:
             "origin",
             "This form was not sent by a page of this signer; open the page again.",
         )
-    fields = await request.form(max_files=0, max_fields=_MAX_FIELDS)
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in ("", _FORM):  # nothing has no kind
+        raise ProblemError(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "form", f"A form of this signer is sent as {_FORM}."
+        )
+    fields = await request.form()
     return {name: value for name, value in fields.items() if isinstance(value, str)}
 
 
