@@ -28,7 +28,7 @@ def chosen(config: Config, given: str | None, path: Path) -> str:
         return given
     producing = [name for name, chain in config.chains.items() if chain.producer is not None]
     if not producing:
-        raise ConfigError(f"{path}: no chain has a producer; a rotation needs chains.NAME.producer and .api")
+        raise ConfigError(f"{path}: no chain has a producer; this needs chains.NAME.producer and .api")
     if len(producing) > 1:
         raise ConfigError(
             f"{path}: several chains have a producer; name one of {', '.join(producing)} with --chain"

@@ -17,7 +17,7 @@ from signer.commands.exit_code import ExitCode
 from signer.commands.owner import acting_as_owner
 from signer.commands.token_session import opened
 from signer.control_client import ControlClient
-from signer.errors import ConfigError
+from signer.errors import ConfigError, FormatError
 
 if TYPE_CHECKING:
     import argparse
@@ -38,7 +38,10 @@ def destroy(arguments: argparse.Namespace) -> int:
     harden()
     path = config_file.find(arguments.config)
     config = config_file.load(path)
-    key = PublicKey.parse(arguments.key)
+    try:
+        key = PublicKey.parse(arguments.key)
+    except FormatError as error:
+        raise ConfigError(f"KEY is the public key, not its label: {error}; see `signer keys list`") from None
     with ControlClient.of(config, path, arguments.token_file) as client:
         with acting_as_owner(config.state_dir):
             place = _find(config, key)

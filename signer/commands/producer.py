@@ -34,7 +34,7 @@ def producer(arguments: argparse.Namespace) -> int:
     elif found:
         print("\n\n".join("\n".join(plain(line) for line in _report(each)) for each in found))
     else:
-        print("no chain has a producer in the configuration; a rotation needs chains.NAME.producer and .api")
+        print("no chain has a producer in the configuration; this needs chains.NAME.producer and .api")
     silent = any(each["on_chain"] is None for each in found)
     return ExitCode.FAILED if silent or not found else ExitCode.OK
 

@@ -65,7 +65,7 @@ def list_rotations(arguments: argparse.Namespace) -> int:
         )
         for each in found
     ]
-    print("\n".join(lines(header, rows)))
+    print("\n".join(lines(header, rows)) if rows else "there was no rotation yet")
     return ExitCode.OK
 
 

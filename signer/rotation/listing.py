@@ -72,7 +72,7 @@ def judge(
     # Without the producer's name a nodeos asks for no key at all.
     listed = good - bad if producer in (None, *options.producers) else set()
     findings += _twice(options)
-    findings += _missing([key for key in own if key not in listed], len(own))
+    findings += _missing(node, [key for key in own if key not in listed], len(own))
     evidence = tuple(
         Evidence(node, EvidenceKind.FILE if key in listed else EvidenceKind.UNLISTED, key, at, detail, by)
         for key in own
@@ -174,12 +174,13 @@ def _twice(options: NodeosOptions) -> Iterator[Finding]:
             yield _warning("listed-twice", f"{key} is listed {count} times; nodeos uses the last one only")
 
 
-def _missing(missing: list[PublicKey], count: int) -> Iterator[Finding]:
+def _missing(node: str, missing: list[PublicKey], count: int) -> Iterator[Finding]:
     if missing:
         yield _warning(
             "unlisted-keys",
             f"{len(missing)} of this node's {count} keys cannot be used by this nodeos: "
             + ", ".join(str(key) for key in missing),
+            f"paste what `signer nodes config {node}` prints into config.ini, restart this nodeos, and attest again",
         )
 
 

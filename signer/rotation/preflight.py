@@ -598,13 +598,14 @@ RULES: Final = (
         "permission",
         Weight.ALWAYS,
         _permission,
-        "`signer permission verify {chain}` says what is wrong, `signer permission print {chain}` how it is made",
+        "`signer permission verify --chain {chain}` says what is wrong, "
+        "`signer permission print --chain {chain}` how it is made",
     ),
     Rule(
         "transaction",
         Weight.ALWAYS,
         _transaction,
-        "put right what the contract says; `signer permission verify {chain}` looks at the permission",
+        "put right what the contract says; `signer permission verify --chain {chain}` looks at the permission",
     ),
     Rule(
         "resources",
@@ -691,7 +692,8 @@ RULES: Final = (
         "permission-keys",
         Weight.WARNING,
         _two_keys,
-        "add the rotation key of a second signer: `signer permission print {chain}`",
+        "list the rotation key of a second signer in other_rotation_keys, and run the lines of "
+        "`signer permission print --chain {chain}` again",
     ),
     Rule(
         "block-key-authority",
@@ -703,6 +705,6 @@ RULES: Final = (
         "permission-differs",
         Weight.WARNING,
         _permission_differs,
-        "`signer permission verify {chain}` says what to do about each",
+        "`signer permission verify --chain {chain}` says what to do about each",
     ),
 )

@@ -207,7 +207,7 @@ class ProducerGuard:
         left_s = (self._silence_ns - (now_ns - lease.signed_ns)) / _NS_PER_S
         return (
             f"rule lease: node {lease.holder} holds the lease of chain {self.chain}, not {node}; it ends "
-            f"{left_s:.0f} s from now unless {lease.holder} signs, or by `signer lease take {node}`; "
+            f"{left_s:.0f} s from now unless {lease.holder} signs, or by `signer lease take {node} --reason WHY`; "
             f"{key} (asked by {caller})"
         )
 

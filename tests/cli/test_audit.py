@@ -65,6 +65,12 @@ def test_the_log_of_the_configuration_with_its_older_files(asked: Signer, log: P
     assert json.loads(asked("audit", "anchor").out)["seq"] == report["entries"]
 
 
+def test_nothing_to_compare_with_is_2(asked: Signer) -> None:
+    """A trial without a chain: what is missing in the configuration is named."""
+    result = asked("audit", "reconcile")
+    assert (result.code, "this needs chains.NAME.producer and .api" in result.err) == (2, True), result.err
+
+
 def test_checkpoints_are_an_anchor(asked: Signer, log: Path, site: Path) -> None:
     """The audit key is named, or the configuration's; a log that lost its newest file is found out."""
     key = ("--key", str(AUDIT.public))

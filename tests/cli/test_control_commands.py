@@ -220,6 +220,8 @@ def test_a_key_is_destroyed_in_its_token(control: ControlSite, signer: Run, tmp_
     (tmp_path / "control.toml").write_text(control_toml, encoding="utf-8")
     destroy = ("keys", "destroy", str(keys["old"]), "--config", "control.toml")
 
+    by_label = signer("keys", "destroy", "old", "--config", "control.toml")
+    assert (by_label.code, "not its label" in by_label.err) == (2, True), by_label.err
     asked = signer(*destroy)
     assert (asked.code, "Nothing was destroyed" in asked.out) == (1, True), asked.err
 

@@ -393,6 +393,7 @@ def test_on_a_terminal_the_last_line_lives(
 def test_rotations_are_listed_and_shown(control: ControlSite, run: Run) -> None:
     """For people and for scripts."""
     to_the_end(control)
+    assert run("rotations", "list").out == "there was no rotation yet\n"
     run(*PROMOTE, "--wait")
 
     assert "done" in run("rotations", "list").out

@@ -32,6 +32,14 @@ _ROOTS: Final = {
 }
 #: A command between backticks, where it may be broken over lines, or in an indented line.
 _COMMAND: Final = re.compile(r"`(signer(?:-hsm)? [^`]+)`|^ {4}(signer(?:-hsm)? .+)$", re.MULTILINE)
+#: What the program itself tells people to run, in its messages and pages; `{...}` stands for one word there.
+_SOURCES: Final = sorted(
+    path
+    for folder in ("signer", "hsm", "deploy")
+    for path in (REPOSITORY / folder).rglob("*")
+    if path.suffix in {".py", ".html"}
+)
+_SAID: Final = re.compile(r"`(signer(?:-hsm)? [^`\n\"]+)`")
 _BLOCK: Final = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 #: Where a shell's own words begin.
 _SHELL: Final = re.compile(r"\s(?:&&|\|\|?|>>?|#|;)(?:\s|$)")
@@ -61,8 +69,24 @@ def _problems(words: list[str]) -> list[str]:
     options = {word.partition("=")[0].strip("[]") for word in words if word.strip("[").startswith("--")}
     known = set(re.findall(r"--[a-z0-9-]+", parser.format_help() + signer_parser().format_help()))
     wrong = sorted(options - known)
+    if not _subcommands(parser):
+        return wrong + _too_many(parser, rest)
     placeholder = not rest or not re.fullmatch(r"[a-z][a-z-]+", rest[0])
-    return wrong if placeholder or not _subcommands(parser) else [rest[0], *wrong]
+    return wrong if placeholder else [rest[0], *wrong]
+
+
+def _too_many(parser: argparse.ArgumentParser, words: list[str]) -> list[str]:
+    """Return the arguments of a command that takes none, only options."""
+    actions = parser._actions  # noqa: SLF001 - as below
+    if any(not action.option_strings for action in actions):
+        return []
+    takes_value = {name for action in actions if action.nargs != 0 for name in action.option_strings}
+    before = ["", *(word.strip("[]") for word in words)]
+    return [
+        word
+        for last, word in zip(before, words, strict=False)
+        if not word.startswith(("-", "[", "...")) and last not in takes_value
+    ]
 
 
 def _subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
@@ -77,11 +101,24 @@ def test_every_command_that_it_names_is_one(page: Path) -> None:
     assert not [(" ".join(words), wrong) for words in _found(page) if (wrong := _problems(words))]
 
 
+def test_every_command_that_the_program_names_is_one() -> None:
+    said = [
+        shlex.split(each)
+        for path in _SOURCES
+        for each in _SAID.findall(re.sub(r"\{[^{}\n]*\}", "WORD", path.read_text(encoding="utf-8")))
+    ]
+
+    assert len(said) > 100
+    assert not [(" ".join(words), wrong) for words in said if (wrong := _problems(words))]
+
+
 def test_commands_are_found_and_can_be_wrong() -> None:
     """So that the test above does not pass by finding none."""
     assert sum(len(_found(page)) for page in _PAGES) > 100
-    assert _problems(["signer", "rotate", "promote", "NODE", "--reasons", "x"]) == ["--reasons"]
+    assert _problems(["signer", "rotate", "--to-node", "NODE", "--reasons"]) == ["--reasons"]
     assert _problems(["signer", "rotation", "list"]) == ["rotation"]
+    assert _problems(["signer", "permission", "print", "local"]) == ["local"]
+    assert _problems(["signer", "permission", "print", "--chain", "local"]) == []
 
 
 @pytest.mark.parametrize("page", _PAGES, ids=_name)

@@ -117,7 +117,9 @@ def test_a_url_that_does_not_reach_the_nodes_listener_is_no_evidence(url: str, r
 
     assert kinds(found) == [EvidenceKind.UNLISTED, EvidenceKind.FILE, EvidenceKind.FILE]
     assert words in the_one(found, rule).text
-    assert "1 of this node's 3 keys" in the_one(found, "unlisted-keys").text
+    unlisted = the_one(found, "unlisted-keys")
+    assert "1 of this node's 3 keys" in unlisted.text
+    assert "`signer nodes config a`" in unlisted.remedy
     assert "secret" not in repr(found)
     assert PRIVATE not in repr(found)
 

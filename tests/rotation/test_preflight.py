@@ -243,13 +243,13 @@ CASES: dict[str, tuple[PreflightFacts, tuple[Level, Level, Level], str, str]] = 
         replace(GOOD, account=account(permissions=())),
         ALWAYS,
         "bravo has no permission rotate",
-        "signer permission verify local",
+        "signer permission verify --chain local",
     ),
     "transaction": (
         replace(GOOD, dry_run=refused(3050003, "url too long")),
         ALWAYS,
         f"the transaction would fail: {FIRST} refused: url too long (3050003",
-        "signer permission verify local",
+        "signer permission verify --chain local",
     ),
     "resources": (
         replace(
@@ -397,7 +397,7 @@ CASES: dict[str, tuple[PreflightFacts, tuple[Level, Level, Level], str, str]] = 
         ),
         NEVER,
         "K is missing; unprod is not linked",
-        "signer permission verify local",
+        "signer permission verify --chain local",
     ),
 }
 
