@@ -28,11 +28,11 @@ exit codes:
   2    wrong usage, or an invalid configuration
   3    the signer cannot be reached: its admin socket or its control listener is absent or does not answer
   4    this user may not do that
-  5    findings: check-config --strict has warnings, audit verify found a fault, audit
-       reconcile a block that somebody signed who has a key of ours, reload left a key quarantined,
-       status --strict: the signer is ready and something needs attention, permission verify: it is not as it
-       should be, nodes attest --strict: the node does not list every key, doctor: there is a failure, and with
-       --strict a warning or what is not known
+  5    findings: check-config --strict has warnings, audit verify found a fault, audit reconcile a block that
+       somebody signed who has a key of ours, reload or upgrade left a key quarantined, status --strict: the signer
+       is ready and something needs attention, alarms list: there is one, permission verify: it is not as it should
+       be, nodes attest --strict: the node does not list every key, doctor: there is a failure, and with --strict a
+       warning or what is not known
   6    a problem with a token or its PIN
   130  interrupted
 

@@ -70,6 +70,10 @@ def _keys(config: Config, given: str | None, asked: tuple[str, ...], chain: str 
     have = ", ".join(key.label for key in own) or "none"
     names = [given] if given is not None else list(asked)
     if not names:
+        if not own:
+            raise ConfigError(
+                "the configuration has no key of role account: no transaction of cleos is signed"
+            )
         fitting = [key for key in own if chain in (None, key.chain)]
         if len(fitting) != 1:
             raise ConfigError(f"{len(fitting)} account keys could be meant; name one with --key: {have}")

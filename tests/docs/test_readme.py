@@ -58,10 +58,10 @@ def test_the_table_of_refusals_is_the_signers_own() -> None:
 
 
 def test_the_exit_codes_are_those_of_the_help_text() -> None:
-    stated = set(re.findall(r"^\| (\d) \|", _README, re.MULTILINE))
+    stated = set(re.findall(r"^\| (\d+) \|", _README, re.MULTILINE))
 
     help_text = subprocess.run([_BIN / "signer", "--help"], capture_output=True, text=True, check=True).stdout
-    assert stated == set(re.findall(r"^  (\d) ", help_text, re.MULTILINE))
+    assert stated == set(re.findall(r"^  (\d+) ", help_text, re.MULTILINE))
 
 
 _COMMANDS = sorted(

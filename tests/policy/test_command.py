@@ -161,6 +161,16 @@ def test_what_cannot_be_read_is_2(run: Run, case: str) -> None:
     assert result.out == ""
 
 
+def test_without_an_account_key_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As in a trial, whose keys are for blocks."""
+    (tmp_path / "signer.toml").write_text(KEYS.partition("[[keys]]")[0])
+    (tmp_path / "tx.json").write_text(text(soon(claim())))
+
+    code = cli.main(["--config", str(tmp_path / "signer.toml"), "policy", "test", str(tmp_path / "tx.json")])
+
+    assert (code, "no key of role account" in capsys.readouterr().err) == (2, True)
+
+
 def test_a_file_that_is_not_there_is_2(run: Run, tmp_path: Path) -> None:
     run("")  # writes the configuration
 
