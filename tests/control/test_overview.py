@@ -60,6 +60,7 @@ def _snapshot(view: ChainView | None, *, state: str = "active", last_s: float | 
         (_snapshot(_view((two_nodes.OTHER_ROTATION,))), "", "bad", "not ours"),
         (_snapshot(_view(())), "", "idle", "not elected"),
         (_snapshot(None), "a", "warn", "signing"),
+        (_snapshot(None, state="unavailable"), "a", "bad", "unavailable"),
         (Snapshot(1, NOW, {"keys": []}), "", "idle", "not known yet"),
     ],
 )

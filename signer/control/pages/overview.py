@@ -165,8 +165,9 @@ def _headline(config: Config, snapshot: Snapshot, keys: dict[str, Any], name: st
         return line("idle", "not known yet", "The chain is being asked.")
     if seen.view is None:
         last = _by_signatures(keys, snapshot)
+        mark, text = ("bad", last.text) if last.mark == "bad" else ("warn", _LAST)
         return replace(
-            last, producer=producer, chain=name, mark="warn", text=f"No API node tells who produces. {_LAST}"
+            last, producer=producer, chain=name, mark=mark, text=f"No API node tells who produces. {text}"
         )
     active = seen.view.active
     if not active:
@@ -206,7 +207,10 @@ def _by_signatures(keys: dict[str, Any], snapshot: Snapshot) -> Headline:
     at = datetime.fromtimestamp(last["last_signature_at"], UTC)
     fresh = snapshot.at is not None and snapshot.at - at <= SILENT
     mark, word = ("ok", "signing") if fresh else ("warn", "silent")
-    text = "This key signed last. No chain is configured, so nothing is known of the schedule."
+    text = f"{_LAST} No chain is configured, so nothing is known of the schedule."
+    if last["state"] != "active":
+        mark, word = "bad", last["state"]
+        text = f"The key that signed last does not sign: {last['reason']}."
     return Headline(
         "",
         "",
