@@ -23,6 +23,8 @@ log = logging.getLogger("signer.supervisor")
 
 #: Entries wait this long for company, in s; a power loss takes at most this and one disk sync.
 _GATHER_S = 0.05
+#: What the disk did not take is tried again so often, in s, also while nothing else comes.
+_AGAIN_S = 5.0
 _BYTES_PER_MB = 1_000_000
 
 
@@ -56,6 +58,7 @@ class AuditLog:
         self._minute: asyncio.TimerHandle | None = None
         self._counted = 0
         self._degraded = ""
+        self._again: asyncio.TimerHandle | None = None
 
     def configure(self, settings: Audit) -> None:
         """Take other settings."""
@@ -120,6 +123,8 @@ class AuditLog:
         self._end_minute()
         if self._writing is not None:
             await self._writing
+        if self._again is not None:
+            self._again.cancel()
         loop = asyncio.get_running_loop()
         try:
             await loop.run_in_executor(self._thread, self._writer.close, timestamp(datetime.now(UTC)))
@@ -137,12 +142,19 @@ class AuditLog:
 
     def _take(self, entry: Entry) -> None:
         self._waiting.append(entry)
+        self._begin()
+
+    def _begin(self) -> None:
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write())
 
     async def _write(self) -> None:
+        """Write what waits, here or in the writer, until nothing came meanwhile."""
         loop = asyncio.get_running_loop()
-        while self._waiting:
+        while True:
             await asyncio.sleep(_GATHER_S)
             batch, self._waiting = self._waiting, []
             try:
@@ -152,6 +164,10 @@ class AuditLog:
                 if str(error) != self._degraded:
                     log.error("audit log degraded; signing goes on", extra={"reason": str(error)})
                 self._degraded = str(error)
+            if not self._waiting:
+                break
+        if self._degraded:
+            self._again = loop.call_later(_AGAIN_S, self._begin)
 
     def _write_batch(self, batch: list[Entry]) -> None:
         try:
