@@ -190,7 +190,7 @@ class ControlKeeper:
             await process.start(sockets)
             self.process = process
             await process.ended.wait()
-            await process.kill()
+            await process.end()  # it may still be on its way out, with an exit code of its own
             log.error("control process ended; starting another", extra={"reason": process.how_it_ended()})
         except OSError as error:
             log.error("control process cannot be started", extra={"reason": str(error)})

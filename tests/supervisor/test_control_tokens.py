@@ -79,6 +79,24 @@ def test_the_control_token_survives_its_lanes_and_its_process_and_no_request_is_
     assert [event["reason"] for event in ended] == ["killed by SIGKILL"]
 
 
+def test_a_control_process_that_ends_by_itself_is_not_said_to_be_killed(whole: Site) -> None:
+    """It closes its channel a moment before it is gone."""
+    whole.start()
+    pid = whole.wait(is_well, "the control token is well")["control"]["pid"]
+    for name in ("control.sqlite-wal", "control.sqlite-shm"):
+        (whole.state / name).unlink(missing_ok=True)
+    (whole.state / "control.sqlite").write_bytes(bytes(4096))
+
+    os.kill(pid, signal.SIGKILL)
+
+    def ended() -> list[str]:
+        return [event["reason"] for event in whole.events("control process ended; starting another")]
+
+    whole.wait(lambda _: len(ended()) >= 3, "it ends again and again")
+    assert set(ended()[1:]) == {"exit code 1"}
+    assert whole.events("token store unusable")
+
+
 def test_a_wrong_pin_of_the_control_token_is_tried_once_and_blocks_are_signed(whole: Site) -> None:
     """Whatever restarts; and a person, or a change of the file, lets it be tried again."""
     shim = whole.shim("control")
