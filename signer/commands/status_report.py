@@ -195,4 +195,5 @@ def _frozen(marker: object, now: float) -> str:
     if not isinstance(marker, dict):
         return str(marker)
     what = " ".join(str(marker[part]) for part in ("scope", "name") if marker.get(part))
-    return f"{what}: {marker.get('reason', '')} (by {marker.get('by', '?')}, {age(marker.get('at'), now)})"
+    told = f"by {marker['by']}, {age(marker.get('at'), now)}" if marker.get("by") else "nobody knows by whom"
+    return f"{what}: {marker.get('reason', '')} ({told})"

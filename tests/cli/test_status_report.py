@@ -77,6 +77,15 @@ def test_what_is_wrong_comes_first() -> None:
     assert any(line.endswith("5 s ago  doubled") for line in text)
 
 
+def test_a_freeze_that_does_not_say_whose_it_is() -> None:
+    """A file that a person made by hand, or for whose content the disk had no room."""
+    marker = {"scope": "all", "name": "", "at": "", "by": "", "reason": "frozen by a file"}
+
+    text = report(STATE | {"frozen": [marker]}, {}, PLAIN, None, NOW)
+
+    assert text[2] == "FROZEN all: frozen by a file (nobody knows by whom)"
+
+
 def test_columns_are_aligned_and_a_narrow_terminal_has_no_public_keys() -> None:
     """Also with colour, which has no width."""
     for palette in (PLAIN, PAINTED):
