@@ -125,7 +125,7 @@ def find_private_object(session: Session, label: str, key_id: bytes | None = Non
     if not found:
         raise KeyAbsentError(
             f"{name} is not on token {session.token.label}; "
-            "create it with 'signer-hsm generate' or correct the label"
+            "correct the label or the id; 'signer-hsm list' shows what is there"
         )
     if len(found) > 1:
         remedy = "remove all but one" if key_id is not None else "remove all but one, or add the key's id"
