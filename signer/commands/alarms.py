@@ -32,6 +32,8 @@ def list_alarms(arguments: argparse.Namespace) -> int:
         print("\n".join(table.lines(("ALARM", "ABOUT", "SINCE", "TIMES", "WHAT"), rows)))
         for name in sorted({each["name"] for each in alarms}):
             print(f"{name}: {MEANINGS[name].sentence} See 'Alarm: {name}' in deploy/runbook.md.")
+            if MEANINGS[name].event:
+                print(f"When it is dealt with: signer alarms clear {name} --reason WHY")
     return ExitCode.FINDINGS if alarms else ExitCode.OK
 
 

@@ -29,8 +29,9 @@ def check(path: str, state: Mapping[str, Any] | None, tail: AuditFact) -> Iterat
         yield warning(
             "audit-aside",
             "",
-            f"{len(tail.aside)} files were taken out of its way: {', '.join(tail.aside[:3])}",
-            "look whether two signers write there (pgrep -af 'signer serve'), or the disk was full; runbook, Audit log",
+            f"{len(tail.aside)} files did not hold and were taken out of its way: {', '.join(tail.aside[:3])}",
+            "signer audit verify FILE names the line: somebody changed or cut it, two signers wrote there "
+            "(pgrep -af 'signer serve'), or the disk failed; runbook, Audit log",
         )
     if tail.problem:
         yield unknown("audit-log", "", tail.problem, "run this as root or as the signer's user")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from signer.alarm import MEANINGS
 from signer.doctor.finding import Finding, failure, ok, unknown, unless, warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+#: What stands in the way of every node while the signing process hangs (signer.supervisor.run).
+_SILENT: Final = "the signing process does not answer"
 
 
 def down(silence: str, *, running: bool) -> Iterator[Finding]:
@@ -52,7 +56,12 @@ def _running(status: Mapping[str, Any]) -> Iterator[Finding]:
         yield failure("signer", "", f"{what}: it does not serve yet", "wait a few seconds and look again")
     else:
         why = "; ".join(str(each) for each in status.get("obstacles") or ["a node has no key that can sign"])
-        yield failure("signer", "", f"{what}, NOT READY: {why}", "see the lines of tokens and keys")
+        remedy = "see the lines of tokens and keys"
+        if _SILENT in why:
+            remedy = (
+                "one that hangs is killed and replaced after 3.5 s; runbook, The signing process restarts"
+            )
+        yield failure("signer", "", f"{what}, NOT READY: {why}", remedy)
 
 
 def _version(status: Mapping[str, Any], installed: str) -> Iterator[Finding]:
@@ -96,7 +105,8 @@ def _requests(status: Mapping[str, Any]) -> Iterator[Finding]:
                 "",
                 f"{late} signatures came too late and {failed} failed, of {signed + late + failed} requests since "
                 "the signer started",
-                "see the lines of latency, tokens and the host; runbook, Late signatures",
+                "see the lines of latency, tokens and the host; runbook, "
+                + ("Late signatures" if late else "Refused and failed requests"),
             )
         )
     yield from unless(faults, fine)
@@ -145,11 +155,17 @@ def _alarms(status: Mapping[str, Any]) -> Iterator[Finding]:
             "alarm",
             str(each.get("subject") or each.get("name")),
             f"{each.get('name')}: {each.get('text')} ({each.get('count', 1)} times)",
-            f"runbook, Alarm: {each.get('name')}",
+            f"runbook, Alarm: {each.get('name')}" + _after(str(each.get("name"))),
         )
         for each in alarms
     ]
     yield from unless(faults, ok("alarm", "", "no alarm is in force"))
+
+
+def _after(name: str) -> str:
+    """An event stands until a person says that it was looked at."""
+    meaning = MEANINGS.get(name)
+    return f"; then: signer alarms clear {name} --reason WHY" if meaning is not None and meaning.event else ""
 
 
 def _control(status: Mapping[str, Any]) -> Iterator[Finding]:
@@ -164,5 +180,5 @@ def _control(status: Mapping[str, Any]) -> Iterator[Finding]:
             "control",
             "",
             f"the control process is {state}: blocks are signed, production cannot be moved",
-            "wait a second; then the log: grep 'control process ended' in it",
+            'wait a second; then its log says why: grep \'"level": "error"\' in it',
         )

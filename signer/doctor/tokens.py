@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: The states of a lane with a logged-in session (signer.signing.tokens).
 _OPEN: Final = ("idle", "busy")
+#: Who works with tokens, as the reason of a token names them (signer.supervisor.run).
+_WORKERS: Final = ("signing process", "control process")
 _LOCKED: Final = "CKF_USER_PIN_LOCKED"
 _FINAL: Final = "CKF_USER_PIN_FINAL_TRY"
 _LOW: Final = "CKF_USER_PIN_COUNT_LOW"
@@ -77,8 +79,11 @@ def _opened(name: str, token: Token, state: Mapping[str, Any] | None, fact: Toke
     if word == "logged-in" and alive >= token.lanes:
         return ok("token", name, f"logged in, {alive} of {token.lanes} lanes alive")
     if word == "logged-in":
-        what = f"{alive} of {token.lanes} lanes alive"
+        what = f"{alive} of {token.lanes} lanes alive" + (f": {reason}" if reason else "")
         remedy = "it starts again by itself within 2 s; if this stays: runbook, A lane restarts"
+        worker = next((each for each in _WORKERS if each in reason), None)
+        if worker is not None:  # its sessions may be open, and nobody tells
+            remedy = f"runbook, The {worker} restarts"
         # A control token is in this state for seconds after a reload; blocks are signed all the same.
         short = alive or token.purpose == "control"
         return (warning if short else failure)("token", name, what, remedy)
@@ -94,7 +99,8 @@ def _opened(name: str, token: Token, state: Mapping[str, Any] | None, fact: Toke
 
 def _remedy(name: str, state: str) -> str:
     return {
-        "pin-refused": f"put the right PIN into its source; if it is right: signer token retry {name}",
+        "pin-refused": "put the right PIN into its source; if it is right: "
+        f"signer token retry {name}; runbook, PIN refused",
         "pin-unreadable": "see the line of its PIN; runbook, PIN refused",
         "locked": f"cleos --wallet-url unix://SOCKET wallet unlock -n {name}; runbook, Token locked",
         "closed": "see the lines of the signer and of the control process",
@@ -123,5 +129,6 @@ def _tries(name: str, fact: TokenFact | None) -> Iterator[Finding]:
             "pin-tries",
             name,
             f"somebody gave the token a wrong PIN ({_LOW})",
-            "find out who: signer audit verify, and the acts pin-refused and wrong-pin in the audit log",
+            "the signer itself, if its PIN was refused; else find out who: "
+            "signer audit export | grep -e pin-refused -e wrong-pin",
         )

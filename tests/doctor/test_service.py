@@ -85,3 +85,24 @@ def test_a_signer_that_does_not_answer(running: bool, word: str) -> None:  # noq
 
     assert (one.verdict.value, one.text) == ("failure", "it is not there")
     assert word in one.remedy
+
+
+@pytest.mark.parametrize(
+    ("changed", "check", "remedy"),
+    [
+        ({"ready": False, "obstacles": ["node b: no key"]}, "signer", "see the lines of tokens and keys"),
+        (
+            {"ready": False, "obstacles": ["the signing process does not answer"]},
+            "signer",
+            "The signing process restarts",
+        ),
+        ({"counters": {"verdicts": {"late": 1, "failed": 1}}}, "requests", "Late signatures"),
+        ({"counters": {"verdicts": {"failed": 1}}}, "requests", "Refused and failed requests"),
+        ({"alarms": [ALARM]}, "alarm", "Alarm: clone; then: signer alarms clear clone --reason WHY"),
+        ({"alarms": [ALARM | {"name": "slot"}]}, "alarm", "Alarm: slot"),
+    ],
+)
+def test_the_remedy_is_for_what_happened(changed: dict[str, Any], check: str, remedy: str) -> None:
+    found = only(service.check(WELL | changed, "1.0"), check)
+
+    assert found.remedy.endswith(remedy)

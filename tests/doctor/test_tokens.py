@@ -47,6 +47,12 @@ def test_open_tokens_are_ok() -> None:
         ({"lanes": LANES[:1]}, "warning", "1 of 2 lanes", "A lane restarts"),
         ({"lanes": []}, "failure", "0 of 2 lanes", "A lane restarts"),
         ({"lanes": [{"state": "starting"}] * 2}, "failure", "0 of 2", "A lane restarts"),
+        (
+            {"lanes": [], "reason": "the signing process does not answer"},
+            "failure",
+            "0 of 2 lanes alive: the signing process does not answer",
+            "The signing process restarts",
+        ),
         ({"state": "starting"}, "failure", "being opened", "look again"),
         (
             {"state": "away", "reason": "CKR_DEVICE_REMOVED"},
