@@ -134,12 +134,12 @@ def _freezes(status: Mapping[str, Any]) -> Iterator[Finding]:
         scope, name = str(marker.get("scope", "?")), str(marker.get("name") or "")
         option = "--all" if scope == "all" else f"--{scope} {name}"
         what = "every key" if scope == "all" else f"{scope} {name}"
+        told = f"by {marker['by']} at {marker.get('at')}" if marker.get("by") else "nobody knows by whom"
         faults.append(
             failure(
                 "freeze",
                 name or scope,
-                f"{what} is frozen and signs nothing: {marker.get('reason', '')} "
-                f"(by {marker.get('by', '?')} at {marker.get('at', '?')})",
+                f"{what} is frozen and signs nothing: {marker.get('reason', '')} ({told})",
                 f"if the reason is gone: signer unfreeze {option} --reason WHY",
             )
         )

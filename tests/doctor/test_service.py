@@ -52,6 +52,7 @@ def test_a_signer_that_is_well() -> None:
         ),
         ({"counters": {"verdicts": {"signed": 9, "failed": 2}}}, "requests", "warning", "2 failed"),
         ({"frozen": [FREEZE]}, "freeze", "failure", "drill"),
+        ({"frozen": [FREEZE | {"at": "", "by": ""}]}, "freeze", "failure", "drill (nobody knows by whom)"),
         ({"alarms": [ALARM]}, "alarm", "failure", "clone: a block that is not ours"),
         ({"control": {"state": "starting", "pid": None}}, "control", "warning", "starting"),
         ({"control": {"state": "off", "pid": None}}, "control", "ok", "no control process"),
