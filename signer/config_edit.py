@@ -139,7 +139,7 @@ def _with(path: Path, block: str) -> bytes:
         config_file.parse(data, path)
     except ConfigError as error:
         raise ConfigError(
-            f"{error}\n{path}: so with the new [[keys]] block; the file was not changed"
+            f"{error}\n{path}: that is what the new [[keys]] block would do; the file was not changed"
         ) from None
     return data
 

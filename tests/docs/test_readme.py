@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 from rig.trial import REPOSITORY, Trial
 
+from hsm.__main__ import _parser as hsm_parser
+from signer.cli import _parser as signer_parser
 from signer.signing import envelope
 
 if TYPE_CHECKING:
@@ -87,6 +90,28 @@ def test_the_tables_name_every_command() -> None:
     listed = set(re.findall(r"^    ([a-z-]+)(?: |$)", help_text, re.MULTILINE))
 
     assert listed == {command[1] for command in _COMMANDS if command[0] == "signer"}
+
+
+def _paths(parser: argparse.ArgumentParser, so_far: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    groups = [each for each in parser._actions if isinstance(each, argparse._SubParsersAction)]  # noqa: SLF001 - argparse has no other way to ask
+    if not groups:
+        yield so_far
+    for group in groups:
+        for name, command in group.choices.items():
+            yield from _paths(command, (*so_far, name))
+
+
+def test_the_tables_name_every_subcommand() -> None:
+    """`signer keys list`, `show` in one row stands for both; a single word belongs to the command before it."""
+    named = set()
+    for row in re.findall(r"^\| (`signer(?:-hsm)? [^|]*) \|", _README, re.MULTILINE):
+        before: tuple[str, ...] = ()
+        for command in re.findall(r"`([^`]*)`", row):
+            words = tuple(word for word in shlex.split(command) if re.fullmatch(r"[a-z][a-z-]*", word))
+            before = words if command.startswith("signer") else (*before[:-1], *words)
+            named.add(before)
+
+    assert named >= {*_paths(signer_parser(), ("signer",)), *_paths(hsm_parser(), ("signer-hsm",))}
 
 
 def test_nodes_config_prints_every_key_and_the_timeout(trial: Trial) -> None:
