@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -13,10 +12,13 @@ from rig.rotating_signer import RotatingSigner
 from rig.tools import Tools
 from rig.trial import Trial
 
+from bench.alongside import alongside
 from bench.client import Side
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 _PRODUCER: Final = "ours"
@@ -61,31 +63,16 @@ class Rotating:
         url = httpx.URL(self._signer.description["nodes"]["primary"]["url"])
         return Side("signer r1 tcp", "", url.port or 0, url.path, self._signer.keys("primary")[1])
 
-    @contextmanager
-    def moving(self) -> Iterator[None]:
+    def moving(self) -> AbstractContextManager[None]:
         """Rotate, one promotion after the other, until the end of the block.
 
         Raises:
             AssertionError: a rotation did not end well.
         """
-        stop = threading.Event()
-        failures: list[BaseException] = []
+        return alongside(self._move)
 
-        def rotate() -> None:
-            try:
-                while not stop.is_set():
-                    self._signer.rotate("--to-node", self._next, "--i-know")
-                    self._next = "primary" if self._next == "standby" else "standby"
-                    self.done += 1
-            except BaseException as error:  # noqa: BLE001 - raised below, where it is heard
-                failures.append(error)
-
-        thread = threading.Thread(target=rotate)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
-        if failures:
-            raise failures[0]
+    def _move(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            self._signer.rotate("--to-node", self._next, "--i-know")
+            self._next = "primary" if self._next == "standby" else "standby"
+            self.done += 1

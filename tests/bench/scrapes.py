@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import httpx
 
+from bench.alongside import alongside
 from signer.control.auth import DATABASE, TokenStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import threading
+    from contextlib import AbstractContextManager
 
     from bench.servers import Setup
 
@@ -39,34 +40,19 @@ class Scraper:
         self._headers = {"authorization": f"Bearer {token}"}
         self.took_ms: list[float] = []
 
-    @contextmanager
-    def scraping(self) -> Iterator[None]:
+    def scraping(self) -> AbstractContextManager[None]:
         """Scrape until the end of the block.
 
         Raises:
             httpx.HTTPError: a scrape failed.
         """
-        stop = threading.Event()
-        failures: list[BaseException] = []
+        return alongside(self._scrape)
 
-        def scrape() -> None:
-            try:
-                with httpx.Client(headers=self._headers, trust_env=False) as http:
-                    while True:
-                        began = time.monotonic()
-                        http.get(self._url).raise_for_status()
-                        self.took_ms.append((time.monotonic() - began) * 1000)
-                        if stop.wait(_EVERY_S):
-                            return
-            except BaseException as error:  # noqa: BLE001 - raised below, where it is heard
-                failures.append(error)
-
-        thread = threading.Thread(target=scrape)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
-        if failures:
-            raise failures[0]
+    def _scrape(self, stop: threading.Event) -> None:
+        with httpx.Client(headers=self._headers, trust_env=False) as http:
+            while True:
+                began = time.monotonic()
+                http.get(self._url).raise_for_status()
+                self.took_ms.append((time.monotonic() - began) * 1000)
+                if stop.wait(_EVERY_S):
+                    return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import time
@@ -15,7 +16,9 @@ from signer.signing.connection import Call, Listener
 from signer.signing.server import build_gates
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from signer.signing.gate import Gate
 
 _BODY = b'["%b","EOS"]' % (b"ab" * 32)
 _PATIENCE_S = 10.0
@@ -254,44 +257,51 @@ class _HoldingApp(_App):
             answer(b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
 
 
+@contextlib.asynccontextmanager
+async def _held() -> AsyncIterator[tuple[_HoldingApp, Gate, tuple[str, int]]]:
+    """Serve two nodes; a request of one is in work until the end. Yields the gate and the address of the other."""
+    app = _HoldingApp()
+    listeners = [_listener(), _listener()]
+    listeners[1].node = "standby"
+    socks = [socket.create_server(("127.0.0.1", 0)) for _ in listeners]
+    for sock in socks:
+        sock.setblocking(False)
+    server = build_gates(app, listeners)  # type: ignore[arg-type]  # as above
+    serving = asyncio.create_task(server.serve(sockets=socks))
+    waiting = asyncio.create_task(_exchange(socks[0].getsockname(), _request()))
+    while not app.held:  # noqa: ASYNC110 - the gate tells nobody
+        await asyncio.sleep(0.001)
+    try:
+        yield app, server._gates[1], socks[1].getsockname()  # noqa: SLF001 - only there it shows
+    finally:
+        for answer in app.held:
+            answer(b"HTTP/1.1 201 Created\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        assert b" 201 " in await asyncio.wait_for(waiting, _PATIENCE_S)
+        server.should_exit = True
+        await serving
+
+
 def test_a_listener_that_makes_way_lets_the_processor_go() -> None:
     """A loop that turns without a pause keeps a lane from the processor that both share. uvloop: it counts whole ms."""
 
     async def scene() -> None:
-        app = _HoldingApp()
-        listeners = [_listener(), _listener()]
-        listeners[1].node = "standby"
-        socks = [socket.create_server(("127.0.0.1", 0)) for _ in listeners]
-        for sock in socks:
-            sock.setblocking(False)
-        primary, standby = (sock.getsockname() for sock in socks)
-        server = build_gates(app, listeners)  # type: ignore[arg-type]  # as above
-        serving = asyncio.create_task(server.serve(sockets=socks))
-        waiting = asyncio.create_task(_exchange(primary, _request()))
-        while not app.held:  # noqa: ASYNC110 - the gate tells nobody
-            await asyncio.sleep(0.001)
-        gate = server._gates[1]  # noqa: SLF001 - as below
-        gate._count_idle(100_000)  # noqa: SLF001 - a storm, without its time
         looks = 0
-        look = gate._makes_way  # noqa: SLF001 - as below
+        async with _held() as (_, gate, standby):
+            look = gate._makes_way  # noqa: SLF001 - as above
 
-        def count() -> bool:
-            nonlocal looks
-            looks += 1
-            return look()
+            def count() -> bool:
+                nonlocal looks
+                looks += 1
+                return look()
 
-        gate._makes_way = count  # type: ignore[method-assign]  # noqa: SLF001 - only there it shows
-        refused = asyncio.create_task(_exchange(standby, _request()))
-        began = time.monotonic()
-        await asyncio.sleep(0.2)
-        most, early, found = (time.monotonic() - began) * 1000 + 1, refused.done(), looks
-        app.held.pop()(b"HTTP/1.1 201 Created\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-        assert b" 500 " in await asyncio.wait_for(refused, _PATIENCE_S)
-        assert b" 201 " in await asyncio.wait_for(waiting, _PATIENCE_S)
-        server.should_exit = True
-        await serving
-        assert 0 < found <= most
-        assert not early
+            gate._makes_way = count  # type: ignore[method-assign]  # noqa: SLF001 - as above
+            gate._count_idle(100_000)  # noqa: SLF001 - a storm, without its time
+            refused = asyncio.create_task(_exchange(standby, _request()))
+            began = time.monotonic()
+            await asyncio.sleep(0.2)
+            assert not refused.done()
+            assert 0 < looks <= (time.monotonic() - began) * 1000 + 1
+        assert b" 500 " in await asyncio.wait_for(refused, _PATIENCE_S)  # the end answers what waits
 
     uvloop.run(scene())
 
@@ -300,32 +310,18 @@ def test_a_storm_on_one_listener_makes_way_for_a_request_of_another() -> None:
     """Refused requests wait in the kernel's queue while a signature of the other node is in work, and no longer."""
 
     async def scene() -> None:
-        app = _HoldingApp()
-        listeners = [_listener(), _listener()]
-        listeners[1].node = "standby"
-        socks = [socket.create_server(("127.0.0.1", 0)) for _ in listeners]
-        for sock in socks:
-            sock.setblocking(False)
-        primary, standby = (sock.getsockname() for sock in socks)
-        server = build_gates(app, listeners)  # type: ignore[arg-type]  # as above
-        serving = asyncio.create_task(server.serve(sockets=socks))
-        # Within its share nothing waits: the first of these are answered although the other node waits, too.
-        waiting = asyncio.create_task(_exchange(primary, _request()))
-        while not app.held:  # noqa: ASYNC110 - the gate tells nobody
-            await asyncio.sleep(0)
-        left = server._gates[1]._idle  # noqa: SLF001 - its share
-        assert b" 500 " in await asyncio.wait_for(_exchange(standby, _request()), _PATIENCE_S)
-        assert server._gates[1]._idle < left  # noqa: SLF001 - what is refused uses it up
-        server._gates[1]._count_idle(100_000)  # noqa: SLF001 - a storm, without its time
-        before = len(app.fast)
-        refused = asyncio.create_task(_exchange(standby, _request()))
-        for _ in range(10):
-            await asyncio.sleep(0.001)  # as long as ten signatures
-        assert len(app.fast) == before
-        app.held.pop()(b"HTTP/1.1 201 Created\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-        assert b" 500 " in await asyncio.wait_for(refused, _PATIENCE_S)
-        assert b" 201 " in await asyncio.wait_for(waiting, _PATIENCE_S)
-        server.should_exit = True
-        await serving
+        async with _held() as (app, gate, standby):
+            # Within its share nothing waits: the first of these are answered although the other node waits, too.
+            left = gate._idle  # noqa: SLF001 - its share
+            assert b" 500 " in await asyncio.wait_for(_exchange(standby, _request()), _PATIENCE_S)
+            assert gate._idle < left  # noqa: SLF001 - what is refused uses it up
+            gate._count_idle(100_000)  # noqa: SLF001 - a storm, without its time
+            before = len(app.fast)
+            refused = asyncio.create_task(_exchange(standby, _request()))
+            for _ in range(10):
+                await asyncio.sleep(0.001)  # as long as ten signatures
+            assert len(app.fast) == before
+            app.held.pop()(b"HTTP/1.1 201 Created\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            assert b" 500 " in await asyncio.wait_for(refused, _PATIENCE_S)
 
     asyncio.run(scene())
