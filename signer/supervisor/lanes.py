@@ -87,7 +87,8 @@ class LaneKeeper:
         backoff_max_s: longest wait between two tries, in s.
         realtime: whether lanes go before everything else on the machine, where the system allows.
         next_id: gives each lane a number of its own.
-        hand_over: takes an open lane, the descriptor of its socket and what it found wrong with each key.
+        hand_over: takes an open lane, the descriptor of its socket and what it found wrong with each key. It may
+            raise OSError; then it did not take them.
         on_state: called when the token's state or its reason changed.
     """
 
@@ -135,7 +136,13 @@ class LaneKeeper:
                 if len(self.state.lanes) >= self._token.lanes:
                     await self._changed.wait()
                     continue
-                await self._start_one()
+                try:
+                    await self._start_one()
+                except (
+                    OSError
+                ) as error:  # no descriptor, as when the marker is looked for: that costs no other lane
+                    log.error("lane cannot be started", extra={"token": self._name, "reason": error.strerror})
+                    self._failures += 1
         finally:
             if not self._leaving:
                 for lane in list(self.state.lanes.values()):
@@ -247,6 +254,8 @@ class LaneKeeper:
         self._enter("logged-in", "")
         try:
             self._hand_over(self._name, lane, fd, findings)
+        except OSError as error:
+            self.lost(lane.id, f"cannot be handed over: {error.strerror}")
         finally:
             os.close(fd)
 
@@ -298,7 +307,10 @@ class LaneKeeper:
         Raises:
             _OpenError: it did not open; `kind` says how.
         """
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:
+            raise _OpenError("spawn", f"cannot start a lane: {error.strerror}") from None
         ours.setblocking(False)
         try:
             process = await asyncio.create_subprocess_exec(

@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import socket
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,22 @@ def test_a_supervisor_without_descriptors_keeps_the_signing_process(site: Site) 
     after = site.wait(lambda status: len(status["tokens"]["primary"]["lanes"]) == 2, "the lane is replaced")
     assert (after["pid"], after["signing_pid"]) == (status["pid"], status["signing_pid"])
     site.sign("k1-1")
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_a_supervisor_short_of_descriptors_keeps_the_other_lane_and_starts_one_later(
+    site: Site, left: int
+) -> None:
+    """Wherever on the way of another lane the last descriptor is gone: for its sockets, its process, its hand-over."""
+    site.start()
+    status = site.status()
+    victim, other = (lane["pid"] for lane in status["tokens"]["primary"]["lanes"])
+    with limited(status["pid"], resource.RLIMIT_NOFILE, descriptors(status["pid"]) + left):
+        os.kill(victim, signal.SIGKILL)
+        site.wait_for_event("lane lost")
+        time.sleep(1)  # some tries: nobody can be asked for them meanwhile
+    after = site.wait(lambda status: len(status["tokens"]["primary"]["lanes"]) == 2, "the lane is replaced")
+    assert other in [lane["pid"] for lane in after["tokens"]["primary"]["lanes"]]
 
 
 def test_a_supervisor_without_descriptors_replaces_a_signing_process_when_it_has_some(site: Site) -> None:
