@@ -105,8 +105,8 @@ def _requests(status: Mapping[str, Any]) -> Iterator[Finding]:
                 "",
                 f"{late} signatures came too late and {failed} failed, of {signed + late + failed} requests since "
                 "the signer started",
-                "see the lines of latency, tokens and the host; runbook, "
-                + ("Late signatures" if late else "Refused and failed requests"),
+                "see the lines of latency, tokens and the host; "
+                + ("runbook, Late signatures" if late else "runbook, Refused and failed requests"),
             )
         )
     yield from unless(faults, fine)

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 #: The states of a lane with a logged-in session (signer.signing.tokens).
 _OPEN: Final = ("idle", "busy")
 #: Who works with tokens, as the reason of a token names them (signer.supervisor.run).
-_WORKERS: Final = ("signing process", "control process")
+_WORKERS: Final = {
+    "signing process": "runbook, The signing process restarts",
+    "control process": "runbook, The control process restarts",
+}
 _LOCKED: Final = "CKF_USER_PIN_LOCKED"
 _FINAL: Final = "CKF_USER_PIN_FINAL_TRY"
 _LOW: Final = "CKF_USER_PIN_COUNT_LOW"
@@ -81,9 +84,8 @@ def _opened(name: str, token: Token, state: Mapping[str, Any] | None, fact: Toke
     if word == "logged-in":
         what = f"{alive} of {token.lanes} lanes alive" + (f": {reason}" if reason else "")
         remedy = "it starts again by itself within 2 s; if this stays: runbook, A lane restarts"
-        worker = next((each for each in _WORKERS if each in reason), None)
-        if worker is not None:  # its sessions may be open, and nobody tells
-            remedy = f"runbook, The {worker} restarts"
+        # Without the process that works with it, its sessions may be open, and nobody tells.
+        remedy = next((section for each, section in _WORKERS.items() if each in reason), remedy)
         # A control token is in this state for seconds after a reload; blocks are signed all the same.
         short = alive or token.purpose == "control"
         return (warning if short else failure)("token", name, what, remedy)
