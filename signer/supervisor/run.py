@@ -553,9 +553,7 @@ class Supervisor:
         listening = generation is not None and generation.listening.is_set()
         serving = self._control.ready if self._only == "control" else listening
         tokens = status.token_states(self.config, views)
-        silence = (
-            views["block"].silence if inner is None else "" if listening else "the signing process starts"
-        )
+        silence = "" if inner is not None and listening else views["block"].silence or self._no_signing()
         obstacles = readiness.obstacles(self.config, keys, tokens, silence, time.time())
         return {
             "state": "stopping" if self._stopping.is_set() else "serving" if serving else "starting",
@@ -605,7 +603,8 @@ class Supervisor:
         """Return why the signing process is silent."""
         if self._only == "control":
             return "no signing process here: started with --only control"
-        return "the signing process does not answer"
+        began = self._current is not None and self._current.listening.is_set()
+        return f"the signing process {'does not answer' if began else 'is being started'}"
 
     def _no_control(self) -> str:
         """Return why the control process is silent."""

@@ -35,7 +35,10 @@ def test_a_signing_process_that_begins_slowly_is_not_killed(site: Site) -> None:
     since = time.monotonic()
     # The silence is the condition itself: nothing can announce its end.
     until(lambda: time.monotonic() - since > _SILENCE_S, "silence", timeout_s=2 * _SILENCE_S)
+    status = site.status()
     os.kill(second, signal.SIGCONT)
+    assert (status["state"], status["obstacles"]) == ("starting", ["the signing process is being started"])
+    assert "the signing process is being started" in status["problems"]
 
     third = site.wait(lambda status: status["ready"], "it serves")
     assert (third["signing_pid"], third["restarts"]) == (second, 1)
