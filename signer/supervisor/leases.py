@@ -25,7 +25,7 @@ from signer.signing.producers import GIVEN, LEASE, SEEN
 from signer.supervisor.thread import one
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from signer.chain.sighting import Sighting
@@ -69,6 +69,7 @@ class Leases:
     def reconfigure(self, config: Config) -> None:
         """Take the configuration that is in service from now on. What nobody configures any more is forgotten."""
         self._config = config
+        self.adopt(self._given)
         for chain, lease in list(self._leases.items()):
             if lease.holder not in self._nodes(chain):
                 del self._leases[chain]
@@ -89,8 +90,8 @@ class Leases:
         """Return who was given how many signatures lately, for the next image of this process."""
         return {chain: list(given) for chain, given in self._given.items()}
 
-    def adopt(self, remains: Mapping[str, list[tuple[str, int]]]) -> None:
-        """Go on counting where the image before stopped. Who holds a lease is in the file."""
+    def adopt(self, remains: Mapping[str, Iterable[tuple[str, int]]]) -> None:
+        """Go on counting from there, as after an image before this one. Who holds a lease is in the file."""
         for chain, given in remains.items():
             self._given[chain] = deque(given, maxlen=self._config.guards.rate_limit)
 
@@ -159,6 +160,11 @@ class Leases:
         self._leases[chain] = lease
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._thread, self._write, _file(self._leases))
+        held = self._leases.get(chain)
+        if held is not None and held.holder != node:
+            # A signature moved it meanwhile: what a person says comes last, here as in the signing processes.
+            self._leases[chain] = lease
+            await loop.run_in_executor(self._thread, self._write, _file(self._leases))
         was = before.holder if before is not None else "nobody"
         log.warning("lease taken", extra={"chain": chain, "node": node, "caller": by, "reason": reason})
         self._act(

@@ -26,6 +26,8 @@ from signer.antelope.signature import Signature
 from signer.chain.sighting import Sighting
 from signer.errors import AdminRefusedError
 from signer.signing.audit_reader import verify
+from signer.signing.lease import Claim, Lease
+from signer.signing.producers import LEASE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -291,6 +293,25 @@ def test_a_person_gives_it_over_the_control_process(whole: Site) -> None:
     run(scenario())
     acts = [entry for entry in audit(whole) if entry.get("act") == "lease"]
     assert acts[-1]["by"] == "control: ann"
+
+
+def test_what_a_person_says_comes_after_what_a_signature_moved_meanwhile(whole: Site) -> None:
+    """The signing processes take it last, too; a reload told the next one the other."""
+    whole.tables = ENFORCED
+
+    async def scenario() -> None:
+        async with signer_here(whole) as here:
+            leases = here.above.leases
+            taking = asyncio.create_task(leases.take("local", "standby", "ann", "drill"))
+            await asyncio.sleep(0)  # it is being written
+            moved = Lease("primary", Claim.SILENCE, 1.0, 1.0, 1)
+            leases.moved({"chain": "local", "lease": moved.to_fields()})
+            await taking
+            told = [each for each in leases.brief(here.above.config) if each["type"] == LEASE]
+            assert [each["lease"]["holder"] for each in told] == ["standby"]
+
+    run(scenario())
+    assert json.loads((whole.state / "leases.json").read_text())["local"]["holder"] == "standby"
 
 
 # -- rate --------------------------------------------------------------------------------------------------
