@@ -54,11 +54,14 @@ def doctor(arguments: argparse.Namespace) -> int:
     except ConfigError as fault:
         found = _without_config(path, fault)
     else:
-        for given, known in ((arguments.chain, config.chains), (arguments.node, config.nodes)):
+        for kind, given, known in (
+            ("chain", arguments.chain, config.chains),
+            ("node", arguments.node, config.nodes),
+        ):
             for name in given or ():
                 if name not in known:
                     raise ConfigError(
-                        f"{path}: has no {name}{nearest(name, known)}; known are: {', '.join(known)}"
+                        f"{path}: has no {kind} {name}{nearest(name, known)}; known are: {', '.join(known)}"
                     )
         wanted = Wanted(
             production=arguments.production,

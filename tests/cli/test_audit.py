@@ -65,12 +65,6 @@ def test_the_log_of_the_configuration_with_its_older_files(asked: Signer, log: P
     assert json.loads(asked("audit", "anchor").out)["seq"] == report["entries"]
 
 
-def test_nothing_to_compare_with_is_2(asked: Signer) -> None:
-    """A trial without a chain: what is missing in the configuration is named."""
-    result = asked("audit", "reconcile")
-    assert (result.code, "this needs chains.NAME.producer and .api" in result.err) == (2, True), result.err
-
-
 def test_checkpoints_are_an_anchor(asked: Signer, log: Path, site: Path) -> None:
     """The audit key is named, or the configuration's; a log that lost its newest file is found out."""
     key = ("--key", str(AUDIT.public))
@@ -143,6 +137,8 @@ def test_reconcile_needs_a_producer_and_an_api_node_that_answers(signer: Signer,
     """And says which."""
     bare = signer("audit", "reconcile", "--chain", "local")
     assert (bare.code, "needs a producer and an api" in bare.err) == (2, True)
+    none = signer("audit", "reconcile")
+    assert (none.code, "this needs chains.NAME.producer and .api" in none.err) == (2, True), none.err
     assert signer("audit", "reconcile", "--chain", "other").code == 2
     text = CONFIG.replace(
         "[tokens.primary]", 'api = ["http://127.0.0.1:1"]\nproducer = "bp"\n[tokens.primary]', 1

@@ -607,6 +607,14 @@ def test_an_unknown_node_is_2(signer: Signer) -> None:
     assert "known are: a" in result.err
 
 
+@pytest.mark.parametrize("kind", ["node", "chain"])
+def test_the_doctor_says_what_it_does_not_know(kind: str, signer: Signer) -> None:
+    """A node's name is no chain's."""
+    result = signer("doctor", "--quick", f"--{kind}", "nobody")
+
+    assert (result.code, f"has no {kind} nobody" in result.err) == (2, True), result.err
+
+
 def test_keys_are_listed_with_and_without_a_signer(signer: Signer, request: pytest.FixtureRequest) -> None:
     """Offline the state is 'not running'; online it is the signer's."""
     offline = json.loads(signer("keys", "list", "--json").out)
