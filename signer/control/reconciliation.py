@@ -107,11 +107,12 @@ class Comparison:
         begins = self._ledger.begins
         if begins is None or moment < begins + LEEWAY:
             return "it is older than the audit log"
-        hole = self._ledger.hole(moment)
-        if hole is None:
-            return ""
-        self._in_hole[hole] = self._in_hole.get(hole, 0) + 1
-        return hole.reason if hole.at_most is None or self._in_hole[hole] <= hole.at_most else ""
+        for hole in self._ledger.holes_at(moment):
+            count = self._in_hole.get(hole, 0)
+            if hole.at_most is None or count < hole.at_most:
+                self._in_hole[hole] = count + 1
+                return hole.reason
+        return ""
 
 
 def compare(

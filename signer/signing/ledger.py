@@ -18,6 +18,7 @@ from signer.signing.audit import (
     LOG_MISSING,
     NODE,
     ROLE,
+    SEQ,
     SIGNATURE,
     SIGNED,
     SIGNING_ENDED,
@@ -102,6 +103,8 @@ class Ledger:
             at = _moment(fields[AT])
             if ledger.begins is None:
                 ledger.begins = at
+                # What begins later than the log may begin in the middle of a signer's life.
+                stopped, last = fields[SEQ] == 1, at
             if fields[KIND] == Kind.DECISION and fields[VERDICT] == Verdict.SIGNED:
                 ledger.issued[str(fields[SIGNATURE])] = Issuance(
                     str(fields[KEY]), str(fields[NODE] or ""), str(fields[ROLE] or ""), at
@@ -116,11 +119,9 @@ class Ledger:
             last = at
         return ledger
 
-    def hole(self, moment: datetime) -> Hole | None:
-        """Return the hole that a block of that time may have its signature in."""
-        return next(
-            (each for each in self.holes if each.since - LEEWAY <= moment <= each.until + LEEWAY), None
-        )
+    def holes_at(self, moment: datetime) -> list[Hole]:
+        """Return the holes that a block of that time may have its signature in."""
+        return [each for each in self.holes if each.since - LEEWAY <= moment <= each.until + LEEWAY]
 
 
 def read(path: Path, since: datetime) -> Ledger:

@@ -146,6 +146,32 @@ def test_a_signing_process_that_was_killed_takes_its_last_signatures_with_it(tmp
     assert author(book, block(120), alone) is Author.CLONE
 
 
+def test_each_of_two_kills_has_its_own_last_signatures(tmp_path: Path) -> None:
+    """They are so near to each other that a block may be of either."""
+    book = ledger(tmp_path, START, signed(block(50)), act("signing-ended", 100), act("signing-ended", 104))
+    comparison = Comparison(book, OWN)
+    found = [comparison.find(block(99 + number), {str(OURS.public)}).author for number in range(6)]
+    assert found == [Author.UNCLEAR] * 2 * LOST_AT_A_KILL + [Author.CLONE] * (6 - 2 * LOST_AT_A_KILL)
+
+
+@pytest.mark.parametrize("signs", [True, False])
+def test_a_kill_accuses_nobody_where_the_start_before_it_is_in_an_older_file(
+    tmp_path: Path,
+    signs: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    """A file that reached its size: what is read begins in the middle of a signer's life."""
+    path = tmp_path / "audit.jsonl"
+    writer = AuditWriter(path, timestamp(NOON), max_bytes=1)
+    writer.append([act("start", 1)])  # and another file begins
+    writer.max_bytes = 10**9
+    if signs:
+        writer.append([signed(block(60))])
+    writer.append([act("start", 62)])  # it was killed after block 61, whose line it had not written
+    writer.close(timestamp(moment(10_000)))
+    book = read(path, moment(30))
+    assert author(book, block(61), {str(OURS.public)}) is Author.UNCLEAR
+
+
 def test_while_the_signer_was_stopped_it_signed_nothing(tmp_path: Path) -> None:
     """A block of that time is somebody else's."""
     book = ledger(tmp_path, START, act("stop", 10), act("start", 1000))
