@@ -115,6 +115,8 @@ def _elsewhere(
 def _token_remedy(silence: str) -> str:
     if "no access token" in silence or "sgn_" in silence:
         return "signer token create NAME --scope view --out FILE, then signer doctor --token-file FILE"
+    if "API node" in silence:
+        return "see the lines of api; runbook, Chain not seen"
     return "see the line of the control process"
 
 

@@ -211,3 +211,14 @@ def test_the_rings(left: int, low: bool, verdict: str) -> None:  # noqa: FBT001
     assert verdicts(listings.rings(CONFIG, None, "no access token", ["a"])) == {("ring", ""): "unknown"}
     if verdict != "ok":
         assert "signer keys generate --node a" in found[0].remedy
+
+
+def test_whose_silence_it_is() -> None:
+    """The permission is on the chain; who tells of it are its API nodes, by way of the control process."""
+    for silence, remedy in (
+        ("No API node of local tells", "Chain not seen"),
+        ("no access token", "signer token create"),
+        ("it does not answer", "control process"),
+    ):
+        found = only(listings.permission(CONFIG, None, silence, "local", production=False), "permission")
+        assert (found.verdict.value, remedy in found.remedy) == ("unknown", True)
