@@ -100,7 +100,9 @@ def _processes(state: Mapping[str, Any], now: float) -> list[str]:
         text.append(f"only the {state['only']} process runs here (--only {state['only']})")
     control = state.get("control")
     if isinstance(control, dict):
-        text.append(f"control process: {control.get('state', '?')}   pid {control.get('pid', '-')}")
+        silent = control.get("state") == "ready" and (state.get("answers") or {}).get("control") is False
+        word = "does not answer" if silent else control.get("state", "?")
+        text.append(f"control process: {word}   pid {control.get('pid', '-')}")
     return [*text, _counts(state)]
 
 

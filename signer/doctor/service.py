@@ -22,7 +22,7 @@ def down(silence: str, *, running: bool) -> Iterator[Finding]:
         running: whether somebody listens there.
     """
     if running:
-        remedy = "look at its log; if it stays so: end the process, then start the signer"
+        remedy = "blocks may be signed all the same. Look at its log; if it stays so: runbook, Start and stop"
     else:
         remedy = "systemctl start antelope-signer (a trial: ./deploy/quickstart --detach)"
     yield failure("signer", "", silence.split(";", maxsplit=1)[0], remedy)
@@ -171,7 +171,15 @@ def _after(name: str) -> str:
 def _control(status: Mapping[str, Any]) -> Iterator[Finding]:
     control = status.get("control") or {}
     state = str(control.get("state", "?"))
-    if state == "ready":
+    if state == "ready" and (status.get("answers") or {}).get("control") is False:
+        yield warning(
+            "control",
+            "",
+            f"the control process, pid {control.get('pid', '?')}, does not answer: blocks are signed, production "
+            "cannot be moved",
+            "one that hangs is killed and replaced after 15 s; runbook, The control process restarts",
+        )
+    elif state == "ready":
         yield ok("control", "", f"the control process serves, pid {control.get('pid', '?')}")
     elif state == "off" or status.get("only") == "signing":
         yield ok("control", "", "there is no control process here, so this signer moves no production")

@@ -86,6 +86,16 @@ def test_a_freeze_that_does_not_say_whose_it_is() -> None:
     assert text[2] == "FROZEN all: frozen by a file (nobody knows by whom)"
 
 
+@pytest.mark.parametrize(("answers", "word"), [(True, "ready"), (False, "does not answer")])
+def test_a_control_process_that_hangs_is_not_called_ready(answers: bool, word: str) -> None:  # noqa: FBT001
+    state = STATE | {
+        "control": {"state": "ready", "pid": 9},
+        "answers": {"signing": True, "control": answers},
+    }
+
+    assert f"control process: {word}   pid 9" in report(state, {}, PLAIN, None, NOW)
+
+
 def test_columns_are_aligned_and_a_narrow_terminal_has_no_public_keys() -> None:
     """Also with colour, which has no width."""
     for palette in (PLAIN, PAINTED):

@@ -55,6 +55,7 @@ def test_a_signer_that_is_well() -> None:
         ({"frozen": [FREEZE | {"at": "", "by": ""}]}, "freeze", "failure", "drill (nobody knows by whom)"),
         ({"alarms": [ALARM]}, "alarm", "failure", "clone: a block that is not ours"),
         ({"control": {"state": "starting", "pid": None}}, "control", "warning", "starting"),
+        ({"answers": {"control": False}}, "control", "warning", "does not answer"),
         ({"control": {"state": "off", "pid": None}}, "control", "ok", "no control process"),
     ],
 )
