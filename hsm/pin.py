@@ -264,10 +264,10 @@ def _run_as(status: os.stat_result) -> str:
         user = pwd.getpwuid(status.st_uid).pw_name
     except KeyError:
         return (
-            "Run this as that user, which root does with: "
+            "Or run this as its owner, which root does with: "
             f"setpriv --reuid {status.st_uid} --regid {status.st_gid} --clear-groups COMMAND"
         )
-    return f"Run this as that user, which root does with: runuser -u {user} -- COMMAND"
+    return f"Or run this as its owner, which root does with: runuser -u {user} -- COMMAND"
 
 
 def _open_failure(what: str, path: Path, error: OSError) -> str:
@@ -284,7 +284,10 @@ def _open_failure(what: str, path: Path, error: OSError) -> str:
                 return failure
             if status.st_uid == os.geteuid():
                 return f"{failure} and have mode 0400 or 0600"
-            return f"{failure}, and it belongs to {_name(status.st_uid)}. {_run_as(status)}"
+            remedy = f"chown {os.geteuid()} {path}"
+            # What needs no root is never told to run as root.
+            other = f". {_run_as(status)}" if status.st_uid else ""
+            return f"{failure}, and it belongs to {_name(status.st_uid)}: {remedy}{other}"
         case _:
             return f"{what} cannot be opened: {error.strerror}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import pwd
@@ -151,6 +152,24 @@ def test_a_file_of_another_user_tells_how_to_run_as_that_user(
             PinSourceError, match="setpriv --reuid 54321 --regid 54322 --clear-groups COMMAND"
         ):
             PinFile(file).read()
+
+
+def test_a_file_that_may_not_be_opened_says_whose_it_has_to_be(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may open everything, so the kernel's answer is put in its place; nobody is told to run as root."""
+
+    def refuse(*_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+
+    with pytest.raises(
+        PinSourceError, match=f"must belong to that user, and it belongs .*: chown 12345 {file}"
+    ) as seen:
+        PinFile(file).read()
+    assert "runuser -u root" not in str(seen.value)
 
 
 def test_the_fingerprint_follows_the_source(file: Path) -> None:
