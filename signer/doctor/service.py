@@ -140,7 +140,9 @@ def _freezes(status: Mapping[str, Any]) -> Iterator[Finding]:
                 "freeze",
                 name or scope,
                 f"{what} is frozen and signs nothing: {marker.get('reason', '')} ({told})",
-                f"if the reason is gone: signer unfreeze {option} --reason WHY",
+                "give the folder back to the signer's user; runbook, Disk and files"
+                if "cannot be looked up" in str(marker.get("reason"))
+                else f"if the reason is gone: signer unfreeze {option} --reason WHY",
             )
         )
     yield from unless(faults, ok("freeze", "", "nothing is frozen"))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypedDict
 from signer.errors import FormatError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 Scope = Literal["all", "node", "key"]
@@ -84,7 +84,7 @@ class FreezeMarkers:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                return f"the freeze markers in {self._folder} cannot be looked up: {error.strerror}"
+                return self._hidden(error)
             return self._read(name)["reason"]
         return None
 
@@ -135,6 +135,16 @@ class FreezeMarkers:
         except FileNotFoundError:
             return []
         return [self._read(name) for name in names if _scope_of(name) is not None]
+
+    def standing(self) -> Sequence[Marker]:
+        """Return what `list` does. A folder that cannot be read freezes everything, and is shown so."""
+        try:
+            return self.list()
+        except OSError as error:
+            return [Marker(scope="all", name="", at="", by="", reason=self._hidden(error))]
+
+    def _hidden(self, error: OSError) -> str:
+        return f"the freeze markers in {self._folder} cannot be looked up: {error.strerror}"
 
     def _read(self, name: str) -> Marker:
         scope, about = _scope_of(name) or ("all", "")

@@ -209,7 +209,7 @@ class Supervisor:
 
     def _begin(self) -> None:
         self.act(audit.START, f"uid {os.geteuid()}", f"version {__version__}, configuration {self.path}")
-        for mark in self._markers.list():
+        for mark in self._markers.standing():
             self.act(
                 audit.FREEZE,
                 str(mark["by"]),
@@ -542,7 +542,7 @@ class Supervisor:
         views = await self._views()
         inner = views["block"].said
         keys = status.key_states(self.config, views)
-        frozen = self._markers.list()
+        frozen = self._markers.standing()
         for key in keys:
             reason = self._markers.frozen(key["node"] or "", key["public_key"])
             if reason is not None:
@@ -671,7 +671,7 @@ class Supervisor:
         """
         if scope == "all":
             return ""
-        if any(mark["scope"] == scope and mark["name"] == name for mark in self._markers.list()):
+        if any(mark["scope"] == scope and mark["name"] == name for mark in self._markers.standing()):
             return (
                 name  # of a node or key that has left the configuration since: it must be possible to end it
             )

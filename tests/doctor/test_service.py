@@ -100,6 +100,8 @@ def test_a_signer_that_does_not_answer(running: bool, word: str) -> None:  # noq
         ),
         ({"counters": {"verdicts": {"late": 1, "failed": 1}}}, "requests", "Late signatures"),
         ({"counters": {"verdicts": {"failed": 1}}}, "requests", "Refused and failed requests"),
+        ({"frozen": [FREEZE]}, "freeze", "signer unfreeze --node a --reason WHY"),
+        ({"frozen": [FREEZE | {"reason": "x cannot be looked up: y"}]}, "freeze", "Disk and files"),
         ({"alarms": [ALARM]}, "alarm", "Alarm: clone; then: signer alarms clear clone --reason WHY"),
         ({"alarms": [ALARM | {"name": "slot"}]}, "alarm", "Alarm: slot"),
     ],

@@ -200,3 +200,15 @@ def test_roots_freeze_belongs_to_the_owner_of_the_state(markers: FreezeMarkers, 
 
     for path in (folder, folder / "all"):
         assert (path.stat().st_uid, path.stat().st_gid) == (4711, 4712)
+
+
+def test_a_folder_that_cannot_be_read_freezes_everything_and_is_shown_so(tmp_path: Path) -> None:
+    """A file in the place of the folder above it: root, too, gets an error of the kernel."""
+    (tmp_path / "state").write_text("in the way")
+    markers = FreezeMarkers(tmp_path / "state" / "frozen")
+
+    (marker,) = markers.standing()
+
+    assert (marker["scope"], marker["name"], marker["by"]) == ("all", "", "")
+    assert marker["reason"] == markers.frozen("a", "PUB_R1_x")
+    assert marker["reason"].endswith("cannot be looked up: Not a directory")
