@@ -56,10 +56,15 @@ class _Key:
 
 
 class Lane:
-    """A logged-in session and its keys, behind a socket."""
+    """A logged-in session and its keys, behind a socket.
+
+    Attributes:
+        turn: whether this is a real-time process now; None if it never is.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self.turn: realtime.Turn | None = None
         self._session: Session | None = None
         self._module: Module | None = None  # kept alive with its session
         self._keys: list[_Key] = []
@@ -103,6 +108,8 @@ class Lane:
             self._sock.send(reply)
             if not alive:
                 return
+            if self.turn is not None:
+                self.turn.look()
 
     def _sign(self, request: Request) -> tuple[bytes, bool]:
         """Return the reply, and whether this lane can go on."""
@@ -231,7 +238,7 @@ def main() -> int:
         return 0
     if request.get("realtime"):
         realtime.bound()
-        realtime.enter(realtime.LANE)
+        lane.turn = realtime.Turn(realtime.LANE)
     else:
         realtime.give_up()
     del request

@@ -1,7 +1,9 @@
 """Going before everything else on the machine, where the system allows it.
 
 With the usual scheduler a process that wakes up may wait for the slice of another one, 2 to 3 ms of nodeos' 5, even
-with a high nice value (tests/bench has both figures; sched(7), SCHED_FIFO). What takes part in it sleeps almost always.
+with a high nice value (tests/bench has both figures; sched(7), SCHED_FIFO). What takes part in it sleeps almost always:
+one that works most of the time, because somebody asks without end, is an ordinary process until that has passed, and
+the rest of the machine, nodeos too, has its turn.
 """
 
 from __future__ import annotations
@@ -9,7 +11,11 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
-from typing import Final
+import time
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: A lane goes before every usual process.
 LANE: Final = 1
@@ -18,6 +24,11 @@ SIGNING: Final = 2
 #: A lane that computes for so long without a pause has lost its way; the kernel ends it then (setrlimit(2),
 #: RLIMIT_RTTIME), in us. A signature takes some hundred.
 _LOST_US: Final = 2_000_000
+#: How much a process may work in such a time, in ns, before it is an ordinary one; and how little for coming back. A
+#: producer's signatures and what keeps their way warm take some hundredths (tests/bench, idle).
+_WINDOW_NS: Final = 250_000_000
+_TOO_MUCH: Final = 0.2
+_LITTLE: Final = 0.1
 
 
 # linux/include/uapi/linux/prctl.h and capability.h
@@ -39,28 +50,62 @@ class _Sets(ctypes.Structure):
     )
 
 
-def enter(priority: int) -> str:
-    """Put the calling thread under SCHED_FIFO; threads that it starts later are not. Return why it cannot, or nothing.
-
-    The right to do so is given up: see `give_up`.
+class Turn:
+    """The calling thread under SCHED_FIFO, as long as it sleeps most of the time; threads that it starts later are not.
 
     Args:
         priority: LANE or SIGNING.
+        clock: ns of a clock that never goes back.
+        used: ns of processor time of this process.
+
+    Attributes:
+        refused: why it cannot be, or nothing.
+        on: whether it is now.
     """
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
-    except OSError as error:
-        return f"{error.strerror}; let the service have RLIMIT_RTPRIO {SIGNING} (LimitRTPRIO={SIGNING} in its unit)"
-    finally:
-        give_up()
-    return ""
+
+    def __init__(
+        self,
+        priority: int,
+        clock: Callable[[], int] = time.monotonic_ns,
+        used: Callable[[], int] = time.process_time_ns,
+    ) -> None:
+        self._parameters = os.sched_param(priority)
+        self._clock = clock
+        self._used = used
+        self._since = clock()
+        self._used_then = used()
+        self.on = False
+        self.refused = self._enter()
+
+    def _enter(self) -> str:
+        try:
+            os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, self._parameters)
+        except OSError as error:
+            return f"{error.strerror}; let the service have RLIMIT_RTPRIO {SIGNING} (LimitRTPRIO={SIGNING} in its unit)"
+        self.on = True
+        return ""
+
+    def look(self) -> None:
+        """Leave or come back, by how much was worked since the last look. To be called often, after the work."""
+        now = self._clock()
+        passed = now - self._since
+        if passed < _WINDOW_NS or self.refused:
+            return
+        used = self._used()
+        share = (used - self._used_then) / passed
+        self._since, self._used_then = now, used
+        if self.on and share > _TOO_MUCH:
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+            self.on = False
+        elif not self.on and share < _LITTLE:
+            self._enter()
 
 
 def give_up() -> None:
     """Do without CAP_SYS_NICE from now on, where this process has it.
 
-    deploy/quickstart gives it to the signer where root itself may not raise RLIMIT_RTPRIO, as in many containers. The
-    supervisor hands it on to those that it starts, and no other process keeps it.
+    deploy/quickstart gives it to the signer where root itself may not raise RLIMIT_RTPRIO, as in many containers. Who
+    is no real-time process, and starts none, does without.
 
     Raises:
         OSError: the kernel refuses.

@@ -54,6 +54,8 @@ _FLUSH_S = 5.0
 #: this process is killed, what waits is lost.
 _RECORD_S = 0.010
 _RECORD_AT_ONCE = 100
+#: How often this process looks how much it works, in s.
+_LOOK_S = 0.1
 
 
 class SigningProcess:
@@ -107,13 +109,15 @@ class SigningProcess:
         gc.collect()
         gc.freeze()  # what lives as long as the process is never walked again in the middle of a request
         gc.set_threshold(50_000, 20, 50)
+        sweeps = [self._tokens.sweep(), self._producers.sweep(), self._proofs.run()]
         if self._config.realtime.enabled:
-            self._not_realtime = realtime.enter(realtime.SIGNING)
-            if self._not_realtime:
-                log.warning("not a real-time process", extra={"reason": self._not_realtime})
+            turn = realtime.Turn(realtime.SIGNING)
+            self._not_realtime = turn.refused
+            if turn.refused:
+                log.warning("not a real-time process", extra={"reason": turn.refused})
+            sweeps.append(_keep_turns(turn))
         else:
             realtime.give_up()
-        sweeps = (self._tokens.sweep(), self._producers.sweep(), self._proofs.run())
         background = [asyncio.create_task(each) for each in sweeps]
         if self._config.warmth.enabled:
             background.append(asyncio.create_task(self._rehearsals.run()))
@@ -216,6 +220,13 @@ class SigningProcess:
                 "audit_unsent": self._channel.unsent,
             },
         }
+
+
+async def _keep_turns(turn: realtime.Turn) -> None:
+    """Let the rest of the machine have its turn when this process works most of the time."""
+    while True:
+        await asyncio.sleep(_LOOK_S)
+        turn.look()
 
 
 def main() -> None:

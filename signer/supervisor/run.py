@@ -829,7 +829,11 @@ class Supervisor:
     async def _refuse_loss(self, replacement: Generation, giving_up: frozenset[str]) -> None:
         """Refuse a generation that cannot use a key which signed in the last hour and works now."""
         inner = await _ask(self._current)
-        works = {key["public_key"] for key in inner["keys"] if key["state"] == "active"} if inner else set()
+        if inner is not None:
+            works = {key["public_key"] for key in inner["keys"] if key["state"] == "active"}
+        else:  # too busy to answer: as it last said
+            states = self._current.states if self._current else {}
+            works = {name for name, state in states.items() if state == "active"}
         with contextlib.suppress(AdminError):  # a log that cannot be read in time must not stop a reload
             await self.issued.learned()
         recent = (self.issued.since(time.time() - _RECENT_S) & works) - giving_up

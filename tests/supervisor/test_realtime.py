@@ -8,6 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from rig.site import Load
 from rig.trial import REPOSITORY
 
 from hsm import realtime
@@ -68,21 +69,21 @@ def _run(program: str, *before: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_where_the_system_refuses_the_reason_says_what_to_change() -> None:
-    done = _run("print(realtime.enter(realtime.SIGNING))", *_UNPRIVILEGED)
+    done = _run("print(realtime.Turn(realtime.SIGNING).refused)", *_UNPRIVILEGED)
 
     assert done.returncode == 0, done.stderr
     assert "Operation not permitted; let the service have RLIMIT_RTPRIO 2" in done.stdout
 
 
 def test_a_lane_that_computes_without_end_is_ended_by_the_kernel() -> None:
-    done = _run("realtime.bound(); realtime.enter(realtime.LANE)\nwhile True: pass")
+    done = _run("realtime.bound(); realtime.Turn(realtime.LANE)\nwhile True: pass")
 
     assert done.returncode in (-signal.SIGKILL, -signal.SIGXCPU)
 
 
-def test_the_right_to_be_one_is_given_up() -> None:
+def test_who_is_none_gives_the_right_up() -> None:
     done = _run(
-        "realtime.enter(realtime.LANE); print(open('/proc/self/status').read())",
+        "realtime.give_up(); print(open('/proc/self/status').read())",
         *("setpriv", "--reuid=65534", "--clear-groups", "--inh-caps=-all,+sys_nice"),
         *("--ambient-caps=-all,+sys_nice", "--"),
     )
@@ -90,3 +91,44 @@ def test_the_right_to_be_one_is_given_up() -> None:
     assert done.returncode == 0, done.stderr
     sets = dict(line.split(":\t") for line in done.stdout.splitlines() if line.startswith("Cap"))
     assert {sets[name] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {"0" * 16}
+
+
+def test_one_that_works_most_of_the_time_is_an_ordinary_process_until_that_has_passed() -> None:
+    done = _run(
+        """
+import os
+now, used = [0], [0]
+turn = realtime.Turn(realtime.SIGNING, lambda: now[0], lambda: used[0])
+def after(passed_ms, worked_ms):
+    now[0] += passed_ms * 1_000_000
+    used[0] += worked_ms * 1_000_000
+    turn.look()
+    assert turn.on == (os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO)
+    print(turn.on)
+after(100, 100)  # too short to say
+after(200, 0)  # 100 of 300
+after(300, 45)  # 0.15: not little enough
+after(300, 20)
+after(300, 45)  # not too much
+"""
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["True", "False", "False", "True", "True"]
+
+
+def test_clients_without_end_do_not_take_the_machine_from_others(site: Site) -> None:
+    site.start()
+    everyone = [(label, node, via) for label in ("r1-1", "k1-1") for node, via in _WAYS]
+    with Load(site, *everyone) as load:
+        site.wait(lambda _: not _is_one(site.status()["signing_pid"]), "the signing process steps back")
+        load.wait_for_more()
+    site.wait(lambda _: _is_one(site.status()["signing_pid"]), "it is a real-time process again")
+    assert load.failed == []
+
+
+_WAYS = (("primary", "tcp"), ("standby", "unix"))
+
+
+def _is_one(pid: int) -> bool:
+    return policy(pid)[0] == os.SCHED_FIFO
