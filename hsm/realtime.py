@@ -24,11 +24,12 @@ SIGNING: Final = 2
 #: A lane that computes for so long without a pause has lost its way; the kernel ends it then (setrlimit(2),
 #: RLIMIT_RTTIME), in us. A signature takes some hundred.
 _LOST_US: Final = 2_000_000
-#: How much a process may work in such a time, in ns, before it is an ordinary one; and how little for coming back. A
-#: producer's signatures and what keeps their way warm take some hundredths (tests/bench, idle).
+#: A process that works more than its share of such a time, in ns, is an ordinary one until it works less than half of
+#: that. A producer's signatures and what keeps their way warm take some hundredths (tests/bench, idle).
 _WINDOW_NS: Final = 250_000_000
-_TOO_MUCH: Final = 0.2
-_LITTLE: Final = 0.1
+#: Lanes are many and could take every processor. Who reads requests takes one at most, and goes before whoever attacks
+#: it: it steps back only where there is no other processor.
+_MOST: Final = {LANE: 0.1, SIGNING: 0.5 if os.cpu_count() == 1 else 1.0}
 
 
 # linux/include/uapi/linux/prctl.h and capability.h
@@ -70,6 +71,7 @@ class Turn:
         used: Callable[[], int] = time.process_time_ns,
     ) -> None:
         self._parameters = os.sched_param(priority)
+        self._most = _MOST[priority]
         self._clock = clock
         self._used = used
         self._since = clock()
@@ -94,10 +96,10 @@ class Turn:
         used = self._used()
         share = (used - self._used_then) / passed
         self._since, self._used_then = now, used
-        if self.on and share > _TOO_MUCH:
+        if self.on and share > self._most:
             os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
             self.on = False
-        elif not self.on and share < _LITTLE:
+        elif not self.on and share < self._most / 2:
             self._enter()
 
 

@@ -394,16 +394,20 @@ class _UnixAddress(Address):
 
 
 class Load:
-    """Clients that ask one after the other, without pause, until the end of the block.
+    """Clients that ask one after the other until the end of the block.
 
     Args:
         site: the signer.
         asks: label, node and listener kind of each client.
         first: answers, well or not, to wait for when the block begins.
+        pause_s: after each answer. Without one, signing takes all that the machine has.
     """
 
-    def __init__(self, site: Site, *asks: tuple[str, str, str], first: int = 20) -> None:
+    def __init__(
+        self, site: Site, *asks: tuple[str, str, str], first: int = 20, pause_s: float = 0.005
+    ) -> None:
         self._first = first
+        self._pause_s = pause_s
         self.signed = 0
         self.failed: list[str] = []
         self._site = site
@@ -434,7 +438,7 @@ class Load:
 
     def _run(self, label: str, node: str, via: str) -> None:
         key = self._site.key(label, node)
-        while not self._end.is_set():
+        while not self._end.wait(self._pause_s):
             try:
                 reply = self._site.ask(key, node=node, via=via)
                 failure = "" if reply.status == 201 else f"{reply.status} {reply.body!r}"
