@@ -2,8 +2,8 @@
 
 With the usual scheduler a process that wakes up may wait for the slice of another one, 2 to 3 ms of nodeos' 5, even
 with a high nice value (tests/bench has both figures; sched(7), SCHED_FIFO). What takes part in it sleeps almost always:
-one that works most of the time, because somebody asks without end, is an ordinary process until that has passed, and
-the rest of the machine, nodeos too, has its turn.
+a lane that works more than its share, because somebody asks without end, is an ordinary process until that has passed,
+and the rest of the machine, nodeos too, has its turn.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class _Sets(ctypes.Structure):
 
 
 class Turn:
-    """The calling thread under SCHED_FIFO, as long as it sleeps most of the time; threads that it starts later are not.
+    """The calling thread under SCHED_FIFO, as long as it works no more than its share; its later threads are not.
 
     Args:
         priority: LANE or SIGNING.
