@@ -45,6 +45,10 @@ _MAX_PIECES = 100
 _SAY_AGAIN_S = 60.0
 #: `: ` and the line's end.
 _HEADER_EXTRA = 4
+#: What follows a refused request is read and thrown away in pieces (of 256 kB at most, uvloop), one in so many s from
+#: all connections together: a client that sends 10 MB may read why they were refused, and one that sends them without
+#: end takes no time from a signature.
+_DISCARD_S = 0.02
 
 
 @dataclass(eq=False, slots=True)
@@ -62,6 +66,7 @@ class Listener:
         malformed: requests that were refused as no HTTP, or too long; those that a log line said; and the instant
             (s of the event loop's clock) before which no other line is written.
         waiting: connections that have not delivered a whole request, oldest first.
+        discarding: connections that were refused and still send.
     """
 
     kind: str
@@ -79,6 +84,7 @@ class Listener:
     malformed: int = 0
     malformed_said: int = 0
     malformed_silent_until: float = 0.0
+    discarding: int = 0
     waiting: OrderedDict[Connection, None] = field(default_factory=OrderedDict)
 
     @classmethod
@@ -96,6 +102,11 @@ class Listener:
             hosts=_hosts(settings.tcp),
             allow_stop=settings.allow_stop,
         )
+
+    @property
+    def one_request(self) -> bool:
+        """Whether a connection ends with its first answer (signer.signing.app says so in each)."""
+        return self.kind in ("node", "wallet")
 
     def evict_oldest(self) -> None:
         """Close the connection that has waited longest. It leaves the list at once: the next one evicts another."""
@@ -213,6 +224,7 @@ class Connection(HttpToolsProtocol):
         """Give the place back."""
         if self._call is not None:
             self._call.listener.open -= 1
+            self._call.listener.discarding -= self._refused
             self._call.listener.waiting.pop(self, None)
         if self._deadline is not None:
             self._deadline.cancel()
@@ -228,6 +240,10 @@ class Connection(HttpToolsProtocol):
         call = self._call
         assert call is not None  # noqa: S101 - set when the connection was made
         if self._refused:
+            self.transport.pause_reading()
+            self.loop.call_later(_DISCARD_S * call.listener.discarding, self._read_on)
+            return
+        if self._is_answered_last():
             return
         if not self._unread:
             call.began_ns = time.monotonic_ns()
@@ -237,9 +253,17 @@ class Connection(HttpToolsProtocol):
             return
         # In small pieces, so that a request made of a thousand headers or chunks is refused before it is parsed whole.
         for i in range(0, len(data), _PIECE):
-            if self._refused or self.transport.is_closing():
+            if self._refused or self.transport.is_closing() or self._is_answered_last():
                 return
             super().data_received(data[i : i + _PIECE])
+
+    def _is_answered_last(self) -> bool:
+        """Whether a request is whole, and its answer ends the connection: what follows is not looked at."""
+        return self._deadline is None and cast("Call", self._call).listener.one_request
+
+    def _read_on(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio asks for it, uvicorn never needs it
         """Keep the way back open for a request in work: a client may close its own side after it has asked."""
@@ -330,9 +354,10 @@ class Connection(HttpToolsProtocol):
         if self._refused or self.transport.is_closing():
             return
         self._refused = True
+        assert self._call is not None  # noqa: S101 - set when the connection was made
+        self._call.listener.discarding += 1
         if self._deadline is None:
             return  # it came after a whole request, whose answer ends the connection
-        assert self._call is not None  # noqa: S101 - set when the connection was made
         self._call.listener.note_malformed(self._call.caller, message, self.loop.time())
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:

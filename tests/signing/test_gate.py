@@ -261,7 +261,7 @@ class _HoldingApp(_App):
 async def _held() -> AsyncIterator[tuple[_HoldingApp, Gate, tuple[str, int]]]:
     """Serve two nodes; a request of one is in work until the end. Yields the gate and the address of the other."""
     app = _HoldingApp()
-    listeners = [_listener(), _listener()]
+    listeners = [_listener(), _listener(most=64)]
     listeners[1].node = "standby"
     socks = [socket.create_server(("127.0.0.1", 0)) for _ in listeners]
     for sock in socks:
@@ -281,47 +281,76 @@ async def _held() -> AsyncIterator[tuple[_HoldingApp, Gate, tuple[str, int]]]:
         await serving
 
 
-def test_a_listener_that_makes_way_lets_the_processor_go() -> None:
-    """A loop that turns without a pause keeps a lane from the processor that both share. uvloop: it counts whole ms."""
+def _crowd(gate: Gate) -> None:
+    """As after a storm, without its time: for longer than any test takes."""
+    gate._count_idle(100_000)  # noqa: SLF001 - only there it shows
+
+
+def test_what_leads_to_no_signature_uses_up_the_share_of_a_listener() -> None:
+    async def scene() -> None:
+        async with _held() as (_, gate, standby):
+            left = gate._idle  # noqa: SLF001 - its share
+            assert b" 500 " in await asyncio.wait_for(_exchange(standby, _request()), _PATIENCE_S)
+            assert gate._idle < left  # noqa: SLF001 - as above
+            assert not gate._is_crowded()  # noqa: SLF001 - one refusal is within it
+
+    asyncio.run(scene())
+
+
+def test_a_crowded_listener_pauses_between_its_turns() -> None:
+    """A loop that turns without a pause keeps a lane, or nodeos, from a processor. uvloop: it counts whole ms."""
 
     async def scene() -> None:
-        looks = 0
+        turns = 0
         async with _held() as (_, gate, standby):
-            look = gate._makes_way  # noqa: SLF001 - as above
+            turn = gate._turn  # noqa: SLF001 - as above
 
-            def count() -> bool:
-                nonlocal looks
-                looks += 1
-                return look()
+            def count() -> None:
+                nonlocal turns
+                turns += 1
+                turn()
 
-            gate._makes_way = count  # type: ignore[method-assign]  # noqa: SLF001 - as above
-            gate._count_idle(100_000)  # noqa: SLF001 - a storm, without its time
-            refused = asyncio.create_task(_exchange(standby, _request()))
+            gate._turn = count  # type: ignore[method-assign]  # noqa: SLF001 - as above
+            _crowd(gate)
             began = time.monotonic()
-            await asyncio.sleep(0.2)
-            assert not refused.done()
-            assert 0 < looks <= (time.monotonic() - began) * 1000 + 1
-        assert b" 500 " in await asyncio.wait_for(refused, _PATIENCE_S)  # the end answers what waits
+            while time.monotonic() - began < 0.2:
+                assert b" 500 " in await asyncio.wait_for(_exchange(standby, _request()), _PATIENCE_S)
+            assert 0 < turns <= (time.monotonic() - began) * 1000 + 1
 
     uvloop.run(scene())
 
 
-def test_a_storm_on_one_listener_makes_way_for_a_request_of_another() -> None:
-    """Refused requests wait in the kernel's queue while a signature of the other node is in work, and no longer."""
+def test_nodeos_goes_before_what_uvicorn_has_to_read() -> None:
+    """Thirty others came first, and nodeos' request is answered before a third of them."""
 
     async def scene() -> None:
         async with _held() as (app, gate, standby):
-            # Within its share nothing waits: the first of these are answered although the other node waits, too.
-            left = gate._idle  # noqa: SLF001 - its share
+            _crowd(gate)
+            others = [
+                asyncio.create_task(_exchange(standby, _request(headers=b"TE: x\r\n"))) for _ in range(30)
+            ]
+            while gate.pending < len(others):  # noqa: ASYNC110 - the gate tells nobody
+                await asyncio.sleep(0)
             assert b" 500 " in await asyncio.wait_for(_exchange(standby, _request()), _PATIENCE_S)
-            assert gate._idle < left  # noqa: SLF001 - what is refused uses it up
-            gate._count_idle(100_000)  # noqa: SLF001 - a storm, without its time
-            before = len(app.fast)
-            refused = asyncio.create_task(_exchange(standby, _request()))
-            for _ in range(10):
-                await asyncio.sleep(0.001)  # as long as ten signatures
-            assert len(app.fast) == before
-            app.held.pop()(b"HTTP/1.1 201 Created\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-            assert b" 500 " in await asyncio.wait_for(refused, _PATIENCE_S)
+            assert len(app.slow) < len(others) / 3
+            # A request of the other node is with its token all the while, and shuts nobody out.
+            answers = await asyncio.wait_for(asyncio.gather(*others), _PATIENCE_S)
+            assert all(answer.endswith(b"slow") for answer in answers)
+
+    asyncio.run(scene())
+
+
+def test_a_full_queue_lets_the_oldest_go() -> None:
+    async def scene() -> None:
+        async with _held() as (_, gate, standby):
+            _crowd(gate)
+            gate._listener.max_connections = 8  # noqa: SLF001 - as above
+            asked = [
+                asyncio.create_task(_exchange(standby, _request(headers=b"TE: x\r\n"))) for _ in range(40)
+            ]
+            answers = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), _PATIENCE_S)
+            served = [answer for answer in answers if isinstance(answer, bytes) and answer.endswith(b"slow")]
+            assert len(served) >= 8
+            assert gate._listener.evicted == len(asked) - len(served)  # noqa: SLF001 - as above
 
     asyncio.run(scene())
