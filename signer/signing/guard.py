@@ -127,14 +127,20 @@ class Guard:
             producer.check_rate(entry.name, call.caller)
         return None
 
-    def give(self, entry: KeyEntry, digest: bytes, signature: str, call: Call) -> None:
-        """Book a signature that is about to leave.
+    def give(self, entry: KeyEntry, digest: bytes, signature: str, call: Call) -> str | None:
+        """Book a signature that is about to leave; return the one to send instead if another of this digest left first.
 
         Raises:
-            FaultError: as `check_producer`: another one left first.
+            FaultError: as `check_producer`: a signature of another digest left first.
         """
+        if self._repeats is not None and self._give_again:
+            known = self._repeats.find(digest, entry.name, time.monotonic_ns())
+            if known is not None:  # two asked at once
+                self.repeated += 1
+                return known
         producer = self._producers.get(entry.node)
         if producer is not None:
             producer.give(entry.node, entry.name, digest, call.caller)
         if self._repeats is not None:
             self._repeats.keep(digest, entry.name, signature, time.monotonic_ns())
+        return None

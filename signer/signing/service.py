@@ -151,15 +151,16 @@ class _Request:
         """Verify, guard, wire. The race's callback."""
         self.result = result
         try:
-            text = self._finish(result)
+            text, again = self._finish(result)
         except FaultError as error:
             self.close(error)
         except Exception:  # noqa: BLE001 - as in sign_digest
             self.fail()
         else:
-            self.close(text)
+            self.close(text, again=again)
 
-    def _finish(self, result: Result) -> str:
+    def _finish(self, result: Result) -> tuple[str, bool]:
+        """Return the signature to send, and whether it was given before."""
         entry, call = self.entry, self.call
         assert entry is not None  # noqa: S101 - ask() set it
         self._check_result(entry, result)
@@ -167,7 +168,10 @@ class _Request:
             text = str(entry.verifier.seal(self.digest, result.rs))
         except SigningError as error:
             if call.rehearsal:
-                return ""  # every other K1 signature is not canonical; its verification was rehearsed all the same
+                return (
+                    "",
+                    False,
+                )  # every other K1 signature is not canonical; its verification was rehearsed all the same
             raise refuse(
                 "unverified",
                 f"rule unverified: lane {result.lane} of token {entry.token}: {error}; {entry.name}",
@@ -176,10 +180,12 @@ class _Request:
         if time.monotonic_ns() > self.deadline_ns:
             raise self._late(entry, result)
         if not call.rehearsal:
-            self.service.guard.give(entry, self.digest, text, call)
+            first = self.service.guard.give(entry, self.digest, text, call)
+            if first is not None:
+                return first, True
         entry.signatures += 1
         entry.last_signature_at = time.time()
-        return text
+        return text, False
 
     def _find(self) -> KeyEntry | None:
         entry = self.service.keys.find(self.asked)

@@ -20,6 +20,7 @@ from signer.signing.envelope import FaultError
 from signer.signing.freeze import FreezeMarkers
 from signer.signing.guard import Guard
 from signer.signing.keyring import Keyring, TokenRing
+from signer.signing.repeats import Repeats
 from signer.signing.service import NodeTerms, Service
 
 if TYPE_CHECKING:
@@ -100,6 +101,23 @@ def test_a_signature_recovers_to_the_key_and_is_recorded_after_the_answer(world:
     assert (decision.key, decision.digest) == (str(world.private[index].public), digest.hex())
     assert (decision.node, decision.caller, decision.lane, decision.tries) == ("primary", "uid 0 pid 7", 3, 2)
     assert (world.entries[index].signatures, world.service.in_flight) == (1, 0)
+
+
+def test_two_that_ask_at_once_get_one_signature(world: World) -> None:
+    """The other one asks while the first is with the token, and its signature leaves first."""
+    digest = os.urandom(32)
+    other: list[str | FaultError] = []
+
+    def ask_meanwhile(wanted: bytes) -> Result:
+        other.append(world.ask(1, digest))
+        return Result(Ending.SIGNED, world.private[1].sign(wanted), lane=3, tries=1)
+
+    world.service.guard = Guard(world.markers, repeats=Repeats())
+    world.race.script = [ask_meanwhile]
+    assert [world.ask(1, digest)] == other
+    verdicts = [entry.verdict for entry in world.log if not isinstance(entry, str)]
+    assert verdicts == ["signed", "repeated"]
+    assert (world.entries[1].signatures, world.service.guard.repeated) == (1, 1)
 
 
 def test_the_race_gets_the_curve_the_listener_and_the_nodes_deadline(world: World) -> None:
