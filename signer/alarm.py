@@ -39,6 +39,7 @@ class Meaning:
 
 #: Every alarm. Keep it sorted.
 MEANINGS: Final[dict[str, Meaning]] = {
+    "chain-silent": Meaning("No API node has told what happens on a chain for a minute or more."),
     "checkpoint": Meaning(
         "The audit key signs no checkpoints, so the end of the audit log cannot be proved."
     ),

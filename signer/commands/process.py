@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from signer import config_file
@@ -18,7 +19,6 @@ from signer.errors import AdminUnreachableError, ConfigError
 
 if TYPE_CHECKING:
     import argparse
-    from pathlib import Path
 
 #: A reload opens each token again, and a hardware token may take seconds for its login.
 _RELOAD_TIMEOUT_S: Final = 60.0
@@ -69,18 +69,27 @@ def stop(arguments: argparse.Namespace) -> int:
     """End the signer and wait until it is gone."""
     site = config_file.locate(config_file.find(arguments.config))
     client = AdminClient(site.admin_socket)
-    client.post("/v1/stop")
+    pid = client.post("/v1/stop").get("pid")
     deadline = time.monotonic() + _STOP_TIMEOUT_S
-    while client.listening():
+    # It stops listening first, and then writes the end of its audit log: who copies that must wait for both.
+    while client.listening() or (isinstance(pid, int) and _runs(pid)):
         if time.monotonic() > deadline:
             raise AdminUnreachableError(
-                f"{site.admin_socket} is still open {_STOP_TIMEOUT_S:g} s after the signer took the stop; "
-                "see its log",
+                f"the signer still runs {_STOP_TIMEOUT_S:g} s after it took the stop; see its log",
                 running=True,
             )
         time.sleep(_POLL_S)
     print(json.dumps({"stopped": True}, indent=2) if arguments.json else "stopped")
     return ExitCode.OK
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process runs. One that has ended and was not waited for does not, and neither does one elsewhere."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="latin-1")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")  # proc(5)
 
 
 def _wanted_lanes(path: Path) -> dict[str, int]:

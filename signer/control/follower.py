@@ -6,6 +6,7 @@ Nothing waits for it: a chain that does not answer, or a supervisor that does no
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from functools import partial
@@ -34,6 +35,8 @@ _EVERY_S: Final = 0.5
 #: A schedule is in force for minutes, and a row changes when somebody pushes an action.
 _SCHEDULES_EVERY_S: Final = 1.0
 _ROW_EVERY_S: Final = 5.0
+#: A chain that nobody tells of for so long is an alarm, in s. An API node that is restarted is back before.
+_SILENT_S: Final = 60.0
 #: Batches of blocks in one turn, so that a turn ends also where there is much to catch up with.
 _BATCHES: Final = 16
 #: A signature is in the supervisor's memory this long after its block is on chain, in s. Later it is not ours.
@@ -82,6 +85,8 @@ class Follower:
         self._signs = False
         self._told: tuple[object, ...] = ()
         self._trouble = ""
+        self._well_at = monotonic()
+        self._silent = False
 
     # -- what was seen (signer.control.services.ChainWatch) ------------------------------------------------
 
@@ -125,7 +130,20 @@ class Follower:
                 self._trouble = trouble
                 fields = {"chain": self._chain, "reason": trouble}
                 log.log(logging.WARNING if trouble else logging.INFO, "chain watch", extra=fields)
+            await self._mind(trouble)
             await asyncio.sleep(max(0.0, began + _EVERY_S - self._monotonic()))
+
+    async def _mind(self, trouble: str) -> None:
+        """Raise the alarm when nothing was seen for long, and end it."""
+        now = self._monotonic()
+        if not trouble:
+            self._well_at = now
+        silent = now - self._well_at >= _SILENT_S
+        if silent != self._silent:
+            text = f"nothing is seen of chain {self._chain}: {trouble}"
+            with contextlib.suppress(AdminError):  # the next turn tells it
+                await self._supervisor.alarm("chain-silent", self._chain, text, on=silent)
+                self._silent = silent
 
     async def turn(self) -> None:
         """Take one look.

@@ -8,6 +8,7 @@ database. HTTP on a unix socket; every answer but the metrics is JSON, an error 
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.applications import Starlette
@@ -157,7 +158,7 @@ class AdminApp:
     async def _stop(self, request: Request) -> JSONResponse:
         await _body(request)  # a client that still writes when the answer comes would see a broken pipe
         self._supervisor.stop(_who(request))
-        return JSONResponse({"stopping": True})
+        return JSONResponse({"stopping": True, "pid": os.getpid()})
 
     async def _clear_alarm(self, request: Request) -> JSONResponse:
         body = await _body(request)

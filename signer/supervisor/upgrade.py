@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 _MODULES: Final = ("signer.signing.process", "signer.control.process", "hsm.lane", "hsm.keymaker")
 #: The start of a Python program takes tenths of a second, and many on a busy machine.
 _REHEARSAL_S: Final = 60.0
-#: A rehearsal is in nobody's way (nice(2)).
-_NICE: Final = 19
+#: A rehearsal makes way for nodeos (nice(2)): beside others that never rest it still gets a tenth of a processor. With
+#: 19 it gets a hundredth, and is not done in time.
+_NICE: Final = 10
 #: Children that were killed are gone after this long, in s.
 _REAP_S: Final = 2.0
 _POLL_S: Final = 0.01

@@ -9,6 +9,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -360,6 +361,20 @@ def test_stop_waits_until_nobody_listens(signer: Signer, answers: Answers, site:
     assert (result.code, result.out) == (0, "stopped\n")
     with socket.socket(socket.AF_UNIX) as probe:
         assert probe.connect_ex(str(site / "admin.sock")) != 0
+
+
+def test_stop_waits_until_the_process_is_gone(signer: Signer, answers: Answers) -> None:
+    """It writes the end of its audit log after nobody listens any more."""
+    with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE) as running:
+        answers.json("/v1/stop", {"stopping": True, "pid": running.pid})
+        ended: list[int] = []
+        stopping = threading.Thread(target=lambda: ended.append(signer("stop").code))
+        stopping.start()
+        stopping.join(0.5)
+        assert not ended
+        running.kill()
+        stopping.join(20)
+        assert ended == [0]
 
 
 def test_stop_as_json(signer: Signer, answers: Answers) -> None:

@@ -93,6 +93,7 @@ class World:
         self.signs = True
         self.seen: list[Sighting] = []
         self.suspects: list[int] = []
+        self.alarms: list[tuple[str, str, str, bool]] = []
         self.follower = Follower(
             "eos",
             OURS,
@@ -114,6 +115,12 @@ class World:
         """Keep it."""
         self.seen.append(sighting)
         return self.signs
+
+    async def alarm(self, name: str, subject: str, text: str, *, on: bool) -> None:
+        """Keep it, if this supervisor answers."""
+        if not self.answers:
+            raise AdminError("the supervisor does not answer")
+        self.alarms.append((name, subject, text, on))
 
     async def look(self, suspects: list[tuple[Block, Any]]) -> None:
         """Keep the numbers."""
@@ -241,3 +248,34 @@ def test_it_goes_on_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     troubles = asyncio.run(scenario())
     assert "a fault of the signer; its log has the place" in troubles
     assert "nobody answers" in troubles
+
+
+def test_a_chain_that_is_silent_for_a_minute_is_an_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, until it speaks again; a supervisor that does not listen is told later."""
+    monkeypatch.setattr(module, "_EVERY_S", 0.0)
+    world = World()
+    heard = world.chain.info
+    silent_until, lost_until = world.now + 90, world.now + 75
+
+    async def info() -> Info:
+        world.now += 1
+        world.answers = world.now > lost_until
+        if world.now < silent_until:
+            raise ChainUnreachableError("nobody answers")
+        return await heard()
+
+    monkeypatch.setattr(world.chain, "info", info)
+
+    async def scenario() -> None:
+        running = asyncio.create_task(world.follower.run())
+        async with asyncio.timeout(20):
+            while world.now < silent_until + 5:  # noqa: ASYNC110 - what it waits for tells nobody
+                await asyncio.sleep(0)
+        running.cancel()
+
+    asyncio.run(scenario())
+    text = "nothing is seen of chain eos: "
+    assert world.alarms == [
+        ("chain-silent", "eos", f"{text}nobody answers", True),
+        ("chain-silent", "eos", text, False),
+    ]
