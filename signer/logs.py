@@ -10,12 +10,13 @@ import atexit
 import contextlib
 import json
 import logging
+import os
 import queue
 import signal
-import sys
 import threading
 from datetime import UTC, datetime
 
+_STDERR = 2
 #: Every field that a record may carry besides at, level, process and event.
 FIELDS = (
     "api",
@@ -102,10 +103,12 @@ class _Background(logging.Handler):
             if isinstance(line, threading.Event):
                 line.set()
                 continue
+            data = f"{line}\n".encode()
             try:
-                sys.stderr.write(line + "\n")
-                sys.stderr.flush()
-            except (OSError, ValueError):
+                # Not through sys.stderr: who waits there holds its buffer, and the interpreter's end waits for that.
+                while data:
+                    data = data[os.write(_STDERR, data) :]
+            except OSError:
                 continue  # closed or full: there is no place left to say so
 
     def drain(self) -> None:
