@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.chain
 
-#: Blocks per curve and kind of listener: 30 s each.
-_STEADY = 60
+#: Blocks per curve and kind of listener: 20 s each.
+_STEADY = 40
 _ATTEMPTS = 3
 #: What an attempt may lose. A K1 signature in SoftHSM takes two operations of 0.5 ms on average and ten now and then:
 #: on two cores about one in a hundred is not ready in nodeos' 5 ms (README, 'Figures'). R1 may lose none.
-_MAY_LOSE: dict[Curve, int] = {"r1": 0, "k1": 4}
+_MAY_LOSE: dict[Curve, int] = {"r1": 0, "k1": 3}
 #: s. Longer than uvicorn's default idle timeout of 5 s (uvicorn/config.py, timeout_keep_alive), which loses a
 #: signature when the server keeps connections open.
 _SILENCE_S = 8.0
