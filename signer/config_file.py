@@ -32,6 +32,11 @@ MAX_BYTES: Final = 4 * 1024 * 1024
 #: Keys whose values may stand in a message.
 _SHOWN: Final = frozenset({"kind", "role", "purpose", "node", "chain", "token", "tcp", "id", "label"})
 _SHOWN_CHARACTERS: Final = 80
+#: A line with one plain text, and perhaps a comment.
+_SIMPLE_LINE: Final = re.compile(
+    r'^[ \t]*([A-Za-z_]+)[ \t]*=[ \t]*"([^"\\\n]*)"[ \t]*(?:#.*)?$', re.MULTILINE
+)
+_STATE_DIR_LINE: Final = re.compile(r"^[ \t]*[\"']?state_dir\b", re.MULTILINE)
 
 
 def find(given: str | None) -> Path:
@@ -116,13 +121,17 @@ def locate(path: Path) -> Site:
     A typing error in the file must not keep anyone from freezing or stopping the signer that runs.
 
     Raises:
-        ConfigError: the file is no TOML, or has no admin socket or state_dir.
+        ConfigError: the file cannot be read, or names no admin socket.
     """
     try:
         config = load(path)
     except ConfigError as fault:
         try:
-            tables = _toml(path.read_bytes(), path)
+            data = path.read_bytes()
+            try:
+                tables = _toml(data, path)
+            except ConfigError:
+                tables = _by_lines(data)
             unix = next(each["unix"] for each in tables["listeners"] if each["kind"] == "admin")
             folder = path.absolute().parent
             site = Site(folder / unix, folder / tables.get("state_dir", DEFAULT_STATE_DIR) / "frozen")
@@ -132,6 +141,22 @@ def locate(path: Path) -> Site:
             raise
         return site
     return Site(config.admin_socket, config.freeze_dir)
+
+
+def _by_lines(data: bytes) -> dict[str, Any]:
+    """Return the listeners and the state_dir of a file that is no TOML, as far as simple lines say them.
+
+    Raises:
+        UnicodeDecodeError: it is no text.
+        LookupError: its state_dir is in no simple line before the tables, or in two.
+    """
+    text = data.decode()
+    head, *tables = re.split(r"^[ \t]*\[+[ \t]*", text, flags=re.MULTILINE)
+    listeners = [dict(_SIMPLE_LINE.findall(table)) for table in tables if table.startswith("listeners")]
+    own = dict(_SIMPLE_LINE.findall(head))
+    if len(_STATE_DIR_LINE.findall(text)) != ("state_dir" in own):
+        raise LookupError  # a marker in another folder would freeze nothing
+    return own | {"listeners": [each for each in listeners if "kind" in each]}
 
 
 def parse(data: bytes, path: Path) -> Config:

@@ -117,10 +117,13 @@ class Follower:
         """Follow until cancelled."""
         while True:
             began = self._monotonic()
+            unheard = False
             try:
                 await self.turn()
                 trouble = ""
-            except (ChainError, AdminError) as error:
+            except ChainError as error:
+                unheard, trouble = True, str(error)
+            except AdminError as error:
                 trouble = str(error)
             except Exception:
                 # One answer that nobody thought of must not end the watch for good.
@@ -130,13 +133,13 @@ class Follower:
                 self._trouble = trouble
                 fields = {"chain": self._chain, "reason": trouble}
                 log.log(logging.WARNING if trouble else logging.INFO, "chain watch", extra=fields)
-            await self._mind(trouble)
+            await self._mind(trouble, unheard=unheard)
             await asyncio.sleep(max(0.0, began + _EVERY_S - self._monotonic()))
 
-    async def _mind(self, trouble: str) -> None:
-        """Raise the alarm when nothing was seen for long, and end it."""
+    async def _mind(self, trouble: str, *, unheard: bool) -> None:
+        """Raise the alarm when no API node has told anything for long, and end it."""
         now = self._monotonic()
-        if not trouble:
+        if not unheard:
             self._well_at = now
         silent = now - self._well_at >= _SILENT_S
         if silent != self._silent:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from signer.errors import AdminError, ChainError, JournalConflictError, RotationError
 from signer.rotation import expectation, machine, preflight, ring
@@ -18,7 +18,7 @@ from signer.rotation.runner import Runner
 from signer.rotation.view import api_node, chain_view
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 
     from signer.antelope.keys import PublicKey
     from signer.rotation.entry import Entry
@@ -33,6 +33,11 @@ log = logging.getLogger("signer.rotation")
 MAX_REASON: Final = 400
 #: Rotations that are looked through for a chain's last one.
 _RECENT: Final = 100
+#: A person who asks how things stand waits so long for a chain, in s. Each question to an API node may take
+#: `api_timeout_ms`, and some follow from the answers to others.
+_PATIENCE_S: Final = 5.0
+
+T = TypeVar("T")
 
 
 class Rotations:
@@ -324,10 +329,13 @@ class Rotations:
             JournalError: the journal cannot be read.
         """
         site = self._chain(chain)
-        inspector = Inspector(site)
-        (seen, problem, apis), findings, _ = await asyncio.gather(
-            self.seen(chain), inspector.permission(), self._expect(site)
+        told, findings, _ = await asyncio.gather(
+            _soon(self.seen(chain)), _soon(Inspector(site).permission()), _soon(self._expect(site))
         )
+        if told is None:
+            apis = tuple(api_node(state) for state in site.client.health())
+            told = None, f"no API node has told it all within {_PATIENCE_S:g} s", apis
+        seen, problem, apis = told
         live = [each for each in self._journal.live() if each.request.chain == chain]
         last = [each for each in self._journal.list(_RECENT) if each.request.chain == chain and not each.live]
         return ProducerView(
@@ -352,6 +360,15 @@ class Rotations:
             info, schedules = await asyncio.gather(site.client.info(), site.client.schedules())
             self._expected[site.name] = expectation.seconds(info, schedules.active)
         return self._expected.get(site.name)
+
+
+async def _soon(question: Awaitable[T]) -> T | None:
+    """Return the answer, None if it takes too long."""
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            return await question
+    except TimeoutError:
+        return None
 
 
 async def _states(site: Site) -> dict[PublicKey, str]:

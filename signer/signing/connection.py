@@ -46,8 +46,8 @@ _SAY_AGAIN_S = 60.0
 #: `: ` and the line's end.
 _HEADER_EXTRA = 4
 #: What follows a refused request is read and thrown away in pieces (of 256 kB at most, uvloop), one in so many s from
-#: all connections together: a client that sends 10 MB may read why they were refused, and one that sends them without
-#: end takes no time from a signature.
+#: all connections of a listener together: a client that sends 10 MB may read why they were refused, and one that sends
+#: them without end takes no time from a signature.
 _DISCARD_S = 0.02
 
 
@@ -214,7 +214,9 @@ class Connection(HttpToolsProtocol):
         self._await_request()
         if self._read_already:
             data, self._read_already = self._read_already, b""
+            began_ns = self._call.began_ns
             self.data_received(data)
+            self._call.began_ns = began_ns  # it began when the gate read it
 
     def _find_call(self, transport: asyncio.Transport) -> Call:
         sock = transport.get_extra_info("socket")
@@ -240,8 +242,9 @@ class Connection(HttpToolsProtocol):
         call = self._call
         assert call is not None  # noqa: S101 - set when the connection was made
         if self._refused:
-            self.transport.pause_reading()
-            self.loop.call_later(_DISCARD_S * call.listener.discarding, self._read_on)
+            if not self.transport.is_closing():
+                self.transport.pause_reading()
+                self.loop.call_later(_DISCARD_S * call.listener.discarding, self._read_on)
             return
         if self._is_answered_last():
             return

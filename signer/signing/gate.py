@@ -33,16 +33,18 @@ _QUEUE = 1024
 _SIGNED = b"HTTP/1.1 201"
 #: No descriptor is left: accept again after this long, in s.
 _NO_DESCRIPTOR_S = 0.02
-#: Connections without a signature that a listener may have at once, and then in a second, before it makes way for the
-#: requests of others. A nodeos whose key is refused asks some 20 times a second; cleos makes a few connections.
+#: Requests that are refused, or that go to uvicorn, as every one to a wallet does: so many a listener may have at once,
+#: and then in a second, before it is crowded. A nodeos whose key is refused asks some 20 times a second, cleos a few
+#: times. A crowd has passed a second after its end, however large it was.
 _IDLE_BURST = 100.0
 _IDLE_PER_S = 100.0
-#: A listener that has more pauses between its turns, in s. uvloop counts whole ms: half of one would be no pause at
+_IDLE_LEAST = -100.0
+#: A crowded listener pauses between its turns, in s. uvloop counts whole ms: half of one would be no pause at
 #: all, and a loop that turns without one keeps a lane, or nodeos, from a processor that they share.
 _PAUSE_S = 0.001
-#: In its turn it accepts whoever waits, so many at most, some 10 us each: nodeos may be the last in the kernel's queue,
-#: and a storm of connections that are gone already fills that. It reads requests for so long, in ns, and the others in
-#: its next turn.
+#: In its turn it accepts whoever waits, so many at most and for half of so long, in ns: nodeos may be the last in the
+#: kernel's queue, and a storm of connections that are gone already fills that. Then it reads requests until the time is
+#: over, and the others in its next turn.
 _TURN = 256
 _TURN_NS = 1_000_000
 #: Between two connections that are handed to uvicorn then, in s. Each may take 1 ms of the signing process's time.
@@ -104,7 +106,7 @@ class Gate:
         return len(self._unspoken) + len(self._ready) + self.answering + len(self._queue) + len(self._tasks)
 
     def _open(self) -> None:
-        if not self._closed:
+        if not self._closed and not self._pausing:
             self._loop.add_reader(self._sock.fileno(), self._acceptable)
 
     def close(self) -> None:
@@ -133,20 +135,27 @@ class Gate:
             self._loop.remove_reader(self._sock.fileno())
             self._turn()
             return
-        for _ in range(_TURN):
-            one = self._accept()
-            if one is None or self._read(*one):
+        end = time.monotonic_ns() + _TURN_NS
+        while (one := self._accept()) is not None:
+            if self._read(*one) or time.monotonic_ns() > end:
                 return  # a client that is gone already is no turn
 
     def _turn(self) -> None:
         """Accept all, then read: who has got an answer comes again at once, and waits for the next turn. Then pause."""
-        while not self._closed and len(self._ready) < _TURN and (one := self._accept()) is not None:
-            self._ready.append(one)
-        end = time.monotonic_ns() + _TURN_NS
-        while self._ready and time.monotonic_ns() < end:
-            self._read(*self._ready.popleft())
         self._pausing = True
-        self._loop.call_later(_PAUSE_S, self._go_on)
+        began = time.monotonic_ns()
+        try:
+            while (
+                not self._closed and len(self._ready) < _TURN and time.monotonic_ns() - began < _TURN_NS // 2
+            ):
+                one = self._accept()
+                if one is None:
+                    break
+                self._ready.append(one)
+            while self._ready and time.monotonic_ns() - began < _TURN_NS:
+                self._read(*self._ready.popleft())
+        finally:
+            self._loop.call_later(_PAUSE_S, self._go_on)
 
     def _go_on(self) -> None:
         """The pause of a crowded listener is over."""
@@ -165,7 +174,8 @@ class Gate:
     def _count_idle(self, count: int = 1) -> None:
         """Count connections that lead to no signature."""
         now = self._loop.time()
-        self._idle = min(_IDLE_BURST, self._idle + (now - self._idle_at) * _IDLE_PER_S) - count
+        left = min(_IDLE_BURST, self._idle + (now - self._idle_at) * _IDLE_PER_S)
+        self._idle = max(_IDLE_LEAST, left - count)
         self._idle_at = now
 
     def _accept(self) -> tuple[socket.socket, Call] | None:
@@ -226,16 +236,20 @@ class Gate:
     def _wait(self, conn: socket.socket, call: Call) -> None:
         """The client has connected and not spoken yet. When the listener is full, the oldest of these makes place."""
         number = conn.fileno()
-        listener = self._listener
-        timer = self._loop.call_later(listener.request_timeout_s, self._forget, number)
+        timer = self._loop.call_later(self._listener.request_timeout_s, self._forget, number)
         self._unspoken[number] = (conn, timer)
         self._loop.add_reader(number, self._spoken, number, call)
-        if listener.open + len(self._unspoken) > listener.max_connections:
+        self._make_room()
+
+    def _make_room(self) -> None:
+        listener = self._listener
+        if listener.open + len(self._unspoken) + len(self._queue) > listener.max_connections:
             self._evict()
 
     def _evict(self) -> None:
-        """Let a connection go: the one that has waited longest for uvicorn, or without a whole request."""
-        if self._queue:
+        """Let the connection go that has waited longest: for uvicorn if these are most, or without a whole request."""
+        silent = len(self._listener.waiting) + len(self._unspoken)
+        if len(self._queue) > silent:
             self._listener.evicted += 1
             self._queue.popleft()[0].close()
         elif self._listener.waiting:
@@ -266,9 +280,7 @@ class Gate:
             self._hand(conn, call, data)
             return
         self._queue.append((conn, call, data))
-        listener = self._listener
-        if listener.open + len(self._unspoken) + len(self._queue) > listener.max_connections:
-            self._evict()
+        self._make_room()
         if self._handing is None:
             self._handing = self._loop.call_later(_HAND_S, self._hand_next)
 

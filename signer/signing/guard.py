@@ -131,14 +131,16 @@ class Guard:
         """Book a signature that is about to leave; return the one to send instead if another of this digest left first.
 
         Raises:
-            FaultError: as `check_producer`: a signature of another digest left first.
+            FaultError: as `check_producer`: another signature left first, or the lease has moved.
         """
+        producer = self._producers.get(entry.node)
         if self._repeats is not None and self._give_again:
             known = self._repeats.find(digest, entry.name, time.monotonic_ns())
             if known is not None:  # two asked at once
+                if producer is not None:
+                    producer.check(entry.node, entry.name, digest, call.caller)
                 self.repeated += 1
                 return known
-        producer = self._producers.get(entry.node)
         if producer is not None:
             producer.give(entry.node, entry.name, digest, call.caller)
         if self._repeats is not None:

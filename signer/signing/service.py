@@ -168,10 +168,8 @@ class _Request:
             text = str(entry.verifier.seal(self.digest, result.rs))
         except SigningError as error:
             if call.rehearsal:
-                return (
-                    "",
-                    False,
-                )  # every other K1 signature is not canonical; its verification was rehearsed all the same
+                # Every other K1 signature is not canonical; its verification was rehearsed all the same.
+                return "", False
             raise refuse(
                 "unverified",
                 f"rule unverified: lane {result.lane} of token {entry.token}: {error}; {entry.name}",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.applications import Starlette
@@ -41,6 +42,9 @@ def _error(status: int, code: str, message: str, remedy: str = "") -> JSONRespon
 
 #: Acts of commands that change the signer's state without it (signer.commands.access).
 _COMMANDS_ACTS: Final = frozenset({"token-create", "token-revoke"})
+
+#: In which namespace this process's number means something (namespaces(7)).
+_PID_NAMESPACE: Final = Path("/proc/self/ns/pid").stat().st_ino
 
 
 class _BadRequestError(Exception):
@@ -158,7 +162,7 @@ class AdminApp:
     async def _stop(self, request: Request) -> JSONResponse:
         await _body(request)  # a client that still writes when the answer comes would see a broken pipe
         self._supervisor.stop(_who(request))
-        return JSONResponse({"stopping": True, "pid": os.getpid()})
+        return JSONResponse({"stopping": True, "pid": os.getpid(), "pid_namespace": _PID_NAMESPACE})
 
     async def _clear_alarm(self, request: Request) -> JSONResponse:
         body = await _body(request)

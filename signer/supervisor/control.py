@@ -100,6 +100,7 @@ class ControlKeeper:
         on_token: as ControlProcess.
         on_lane_lost: as ControlProcess.
         on_hung: takes the number of a process that did not answer, before it is killed.
+        on_ended: called when one has ended, whoever ended it.
     """
 
     def __init__(
@@ -111,7 +112,9 @@ class ControlKeeper:
         *,
         on_lane_lost: Callable[[str], None],
         on_hung: Callable[[int], None],
+        on_ended: Callable[[], None],
     ) -> None:
+        self._on_ended = on_ended
         self._answer = answer
         self._on_decision = on_decision
         self._pins = pins
@@ -198,6 +201,7 @@ class ControlKeeper:
             watch.cancel()
             self.process = None
             await process.end()
+            self._on_ended()
 
     async def _kill_when_hung(self, process: ControlProcess) -> None:
         """A control process whose event loop does not turn serves nobody: another takes its place."""

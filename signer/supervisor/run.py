@@ -167,6 +167,7 @@ class Supervisor:
             partial(self._token_changed, None),
             on_lane_lost=self._totals.lane_lost,
             on_hung=self._control_hung,
+            on_ended=partial(self.alarms.ended, "control"),
         )
 
     # -- life ----------------------------------------------------------------------------------------

@@ -153,7 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--interleave-curves",
         action="store_true",
-        help="steady asks for both curves at once; not with --soak",
+        help="steady asks for both curves at once, as no nodeos does: a ring learns one beat; not with --soak",
     )
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="also write the results here, after each part"

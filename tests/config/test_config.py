@@ -147,12 +147,20 @@ def test_a_block_key_has_its_nodes_chain(valid_text: str, load: Load) -> None:
     assert config.chain_of(config.keys[0]) == "local"
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param('role = "block"', 'role = "blok"', id="a broken rule"),
+        pytest.param("[chains", "[[", id="no TOML"),
+        pytest.param('role = "block"', 'role = "block', id="an open quote"),
+    ],
+)
 def test_the_signer_is_found_by_a_file_with_a_fault_elsewhere(
-    valid_text: str, load: Load, tmp_path: Path
+    old: str, new: str, valid_text: str, load: Load, tmp_path: Path
 ) -> None:
     """A typing error must not keep anyone from freezing."""
     with pytest.raises(ConfigError):
-        load(valid_text.replace('role = "block"', 'role = "blok"'))
+        load(valid_text.replace(old, new))
 
     site = config_file.locate(tmp_path / "signer.toml")
 
@@ -160,18 +168,41 @@ def test_the_signer_is_found_by_a_file_with_a_fault_elsewhere(
 
 
 @pytest.mark.parametrize(
-    ("old", "new"),
+    "change",
     [
         ('kind = "admin"', 'kind = "x"'),
         ('unix = "run/admin.sock"', "unix = 1"),
         ('"state"', "[]"),
-        ("[chains", "[["),
     ],
 )
-def test_the_signer_is_not_guessed(old: str, new: str, valid_text: str, load: Load, tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", ["", "\n[[\n"], ids=["TOML", "no TOML"])
+def test_the_signer_is_not_guessed(
+    change: tuple[str, str], more: str, valid_text: str, load: Load, tmp_path: Path
+) -> None:
     """Without socket or folder the first fault is told."""
     with pytest.raises(ConfigError):
-        load(valid_text.replace(old, new))
+        load(valid_text.replace(*change) + more)
+
+    with pytest.raises(ConfigError):
+        config_file.locate(tmp_path / "signer.toml")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(('state_dir = "state"', '[\nstate_dir = "state"'), id="below a table's beginning"),
+        pytest.param(('state_dir = "state"', 'state_dir = "state"\nstate_dir = "other"'), id="two"),
+        pytest.param(('state_dir = "state"', 'state_dir = "st"ate"'), id="a quote in it"),
+        pytest.param(('state_dir = "state"', 'state_dir = """state"""'), id="a text of several lines"),
+        pytest.param(('unix = "run/admin.sock"', 'unix = "run/ad"min.sock"'), id="a quote in the socket"),
+    ],
+)
+def test_what_no_simple_line_says_is_not_guessed(
+    change: tuple[str, str], valid_text: str, load: Load, tmp_path: Path
+) -> None:
+    """A marker in another folder would freeze nothing, and say that it did."""
+    with pytest.raises(ConfigError):
+        load(valid_text.replace(*change) + "\n[[\n")
 
     with pytest.raises(ConfigError):
         config_file.locate(tmp_path / "signer.toml")

@@ -35,12 +35,14 @@ class Loss:
     Attributes:
         blocks: it produced.
         failed: its complaints, and slots without a block.
+        slots: those with a complaint or without a block: nodeos asks again and again within one.
         reasons: the complaints in words.
         attacker: what the attacker counted.
     """
 
     blocks: int
     failed: int
+    slots: int
     reasons: tuple[str, ...]
     attacker: dict[str, int]
 
@@ -82,8 +84,9 @@ class Front:
             for before, block in pairwise(blocks)
             if began <= block.at <= ended
         )
+        bad = len({int(entry.at.timestamp() * 2) for entry in found}) + missed
         reasons = tuple(f"{entry.place} {entry.text[:200]}" for entry in found)
-        return Loss(len(ours), len(found) + missed, reasons, counts)
+        return Loss(len(ours), len(found) + missed, bad, reasons, counts)
 
 
 @contextmanager

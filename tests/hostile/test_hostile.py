@@ -30,7 +30,7 @@ _LONG: Final = bool(os.environ.get("HOSTILE_LONG"))
 _SECONDS: Final = 30.0 if _LONG else 1.5
 _PEACE_S: Final = 60.0 if _LONG else 4.0
 _REPEATS: Final = 5 if _LONG else 1
-#: Signatures that a machine of two processors may lose in the short form's 30 blocks by itself.
+#: Slots in which a machine of two processors may lose signatures by itself, in the short form's 30 blocks.
 _MACHINE: Final = 3
 #: Well formed, and nobody has it.
 _STRANGE: Final = "PUB_R1_6mqddTeKvgFL3wLJwuzZmG8AgDYtvUiw2qRLFimWa5cU56Kfcr"
@@ -80,7 +80,11 @@ def _losses(who: str, front: Front, plans: dict[str, Plan]) -> tuple[dict[str, L
 
 
 def _failed(losses: dict[str, Loss]) -> int:
-    return sum(loss.failed for name, loss in losses.items() if not name.startswith("storm"))
+    return sum(
+        (loss.failed if _LONG else loss.slots)
+        for name, loss in losses.items()
+        if not name.startswith("storm")
+    )
 
 
 def _words(losses: dict[str, Loss]) -> str:

@@ -20,8 +20,10 @@ from rotation.ways import WAYS, Way
 
 from signer.antelope.transaction import ActFinKey, RegProducer, Transaction
 from signer.errors import JournalError, RotationError
+from signer.rotation import rotations as module
 from signer.rotation.entry import Event
 from signer.rotation.evidence import EvidenceKind
+from signer.rotation.inspector import Inspector
 from signer.rotation.machine import MAX_TRANSACTIONS
 from signer.rotation.rotation import Purpose, Rotation, State
 
@@ -764,3 +766,29 @@ def test_a_producer_is_shown_with_its_live_and_its_last_rotation(world: World) -
         assert view.chain_view is None
 
     live(world, test)
+
+
+# -- how things stand ------------------------------------------------------------------------------------------
+
+
+def test_who_asks_how_things_stand_is_not_kept_waiting(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """API nodes that answer each question late: what is not known in five seconds is said to be unknown."""
+
+    async def late(_: object) -> None:
+        await asyncio.sleep(18)
+
+    async def ask(rotations: Rotations) -> None:
+        well = await rotations.producer("local")
+        assert (well.chain_view is not None, well.problem) == (True, "")
+        monkeypatch.setattr(Inspector, "permission", late)
+        began = asyncio.get_running_loop().time()
+        view = await rotations.producer("local")
+        assert view.findings is None
+        assert view.chain_view is not None  # what came in time is shown
+        monkeypatch.setattr(module, "chain_view", late)
+        view = await rotations.producer("local")
+        assert (view.chain_view, view.problem) == (None, "no API node has told it all within 5 s")
+        assert len(view.apis) == len(well.apis)
+        assert asyncio.get_running_loop().time() - began < 11
+
+    live(world, ask)

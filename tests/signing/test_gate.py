@@ -282,7 +282,7 @@ async def _held() -> AsyncIterator[tuple[_HoldingApp, Gate, tuple[str, int]]]:
 
 
 def _crowd(gate: Gate) -> None:
-    """As after a storm, without its time: for longer than any test takes."""
+    """As after a storm, without its time. It lasts for a second."""
     gate._count_idle(100_000)  # noqa: SLF001 - only there it shows
 
 
@@ -293,6 +293,62 @@ def test_what_leads_to_no_signature_uses_up_the_share_of_a_listener() -> None:
             assert b" 500 " in await asyncio.wait_for(_exchange(standby, _request()), _PATIENCE_S)
             assert gate._idle < left  # noqa: SLF001 - as above
             assert not gate._is_crowded()  # noqa: SLF001 - one refusal is within it
+
+    asyncio.run(scene())
+
+
+def test_a_crowd_has_passed_a_second_after_its_end() -> None:
+    """However large it was: nodeos and cleos come right after it."""
+
+    async def scene() -> None:
+        async with _held() as (_, gate, _address):
+            _crowd(gate)
+            assert gate._is_crowded()  # noqa: SLF001 - as above
+            began = time.monotonic()
+            while gate._is_crowded():  # noqa: ASYNC110, SLF001 - as above
+                await asyncio.sleep(0.01)
+            assert time.monotonic() - began < 5.0
+
+    asyncio.run(scene())
+
+
+def test_a_turn_that_fails_is_followed_by_another() -> None:
+    """Whatever happens to one connection, the listener goes on accepting."""
+
+    async def scene() -> None:
+        async with _held() as (_, gate, standby):
+            _crowd(gate)
+            read = gate._read  # noqa: SLF001 - as above
+
+            def fail(conn: socket.socket, _: Call) -> bool:
+                gate._read = read  # type: ignore[method-assign]  # noqa: SLF001 - as above
+                conn.close()
+                raise OSError(28, "No space left on device")
+
+            gate._read = fail  # type: ignore[assignment,method-assign]  # noqa: SLF001 - as above
+            asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+            with contextlib.suppress(OSError):
+                await asyncio.wait_for(_exchange(standby, _request()), _PATIENCE_S)
+            assert b" 500 " in await asyncio.wait_for(_exchange(standby, _request()), _PATIENCE_S)
+
+    asyncio.run(scene())
+
+
+def test_silent_connections_make_room_for_one_that_speaks() -> None:
+    """Also while the listener is crowded: the oldest silent one goes, not the request that waits for uvicorn."""
+
+    async def scene() -> None:
+        async with _held() as (_, gate, standby):
+            _crowd(gate)
+            gate._listener.max_connections = 8  # noqa: SLF001 - as above
+            silent = [await asyncio.open_connection(*standby) for _ in range(8)]
+            while len(gate._unspoken) < len(silent):  # noqa: ASYNC110, SLF001 - as above
+                await asyncio.sleep(0)
+            asked = _exchange(standby, _request(headers=b"TE: x\r\n"))
+            assert (await asyncio.wait_for(asked, _PATIENCE_S)).endswith(b"slow")
+            assert gate._listener.evicted == 1  # noqa: SLF001 - as above
+            for _, writer in silent:
+                writer.close()
 
     asyncio.run(scene())
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from rig.trial import REPOSITORY
@@ -13,6 +14,7 @@ from rig.trial import REPOSITORY
 from signer import alarm
 from signer.alarm import MAX_SUBJECTS, MEANINGS, Bell, Meaning
 from signer.errors import AdminError
+from signer.supervisor import control
 from signer.supervisor.alarms import Alarms
 
 if TYPE_CHECKING:
@@ -144,3 +146,39 @@ def test_every_alarm_has_a_place_in_the_runbook(monkeypatch: pytest.MonkeyPatch)
 
     assert set(re.findall(r"^### Alarm: (.+)$", runbook, re.MULTILINE)) == set(MEANINGS)
     assert list(MEANINGS) == sorted(MEANINGS)
+
+
+def test_what_a_control_process_raised_ends_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody would say its end: the next one has seen nothing of it. tests/chaos kills a real one."""
+
+    class Gone:
+        """A control process that cannot be started."""
+
+        ready = False
+
+        async def start(self, _: object) -> None:
+            raise OSError(2, "No such file or directory")
+
+        async def end(self) -> None:
+            """It has."""
+
+    async def scene() -> None:
+        book = Book(tmp_path / "alarms.json")
+        book.alarms.raised("control", "wet", "main", "it rains")
+        book.alarms.raised("supervisor", "wet", "here", "it rains here too")
+        monkeypatch.setattr(control, "ControlProcess", lambda *_, **__: Gone())
+        ended = asyncio.Event()
+
+        def end() -> None:
+            book.alarms.ended("control")
+            ended.set()
+
+        none: Any = None
+        keeper = control.ControlKeeper(none, none, none, none, on_lane_lost=none, on_hung=none, on_ended=end)
+        keeper.start(none, [none])
+        async with asyncio.timeout(20):
+            await ended.wait()
+        await keeper.stop()
+        assert book.standing() == [("wet", "here", 1)]
+
+    asyncio.run(scene())
