@@ -127,11 +127,7 @@ def locate(path: Path) -> Site:
         config = load(path)
     except ConfigError as fault:
         try:
-            data = path.read_bytes()
-            try:
-                tables = _toml(data, path)
-            except ConfigError:
-                tables = _by_lines(data)
+            tables = _tables(path)
             unix = next(each["unix"] for each in tables["listeners"] if each["kind"] == "admin")
             folder = path.absolute().parent
             site = Site(folder / unix, folder / tables.get("state_dir", DEFAULT_STATE_DIR) / "frozen")
@@ -141,6 +137,15 @@ def locate(path: Path) -> Site:
             raise
         return site
     return Site(config.admin_socket, config.freeze_dir)
+
+
+def _tables(path: Path) -> dict[str, Any]:
+    """Return what the file says, broken or not. Raises OSError, or as `_by_lines`."""
+    data = path.read_bytes()
+    try:
+        return _toml(data, path)
+    except ConfigError:
+        return _by_lines(data)
 
 
 def _by_lines(data: bytes) -> dict[str, Any]:

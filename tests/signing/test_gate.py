@@ -286,6 +286,11 @@ def _crowd(gate: Gate) -> None:
     gate._count_idle(100_000)  # noqa: SLF001 - only there it shows
 
 
+async def _ask_uvicorn(address: tuple[str, int]) -> bytes:
+    """Exchange a request that nodeos does not send; return the answer."""
+    return await _exchange(address, _request(headers=b"TE: x\r\n"))
+
+
 def test_what_leads_to_no_signature_uses_up_the_share_of_a_listener() -> None:
     async def scene() -> None:
         async with _held() as (_, gate, standby):
@@ -344,8 +349,7 @@ def test_silent_connections_make_room_for_one_that_speaks() -> None:
             silent = [await asyncio.open_connection(*standby) for _ in range(8)]
             while len(gate._unspoken) < len(silent):  # noqa: ASYNC110, SLF001 - as above
                 await asyncio.sleep(0)
-            asked = _exchange(standby, _request(headers=b"TE: x\r\n"))
-            assert (await asyncio.wait_for(asked, _PATIENCE_S)).endswith(b"slow")
+            assert (await asyncio.wait_for(_ask_uvicorn(standby), _PATIENCE_S)).endswith(b"slow")
             assert gate._listener.evicted == 1  # noqa: SLF001 - as above
             for _, writer in silent:
                 writer.close()
@@ -382,9 +386,7 @@ def test_nodeos_goes_before_what_uvicorn_has_to_read() -> None:
     async def scene() -> None:
         async with _held() as (app, gate, standby):
             _crowd(gate)
-            others = [
-                asyncio.create_task(_exchange(standby, _request(headers=b"TE: x\r\n"))) for _ in range(30)
-            ]
+            others = [asyncio.create_task(_ask_uvicorn(standby)) for _ in range(30)]
             while gate.pending < len(others):  # noqa: ASYNC110 - the gate tells nobody
                 await asyncio.sleep(0)
             assert b" 500 " in await asyncio.wait_for(_exchange(standby, _request()), _PATIENCE_S)
@@ -401,9 +403,7 @@ def test_a_full_queue_lets_the_oldest_go() -> None:
         async with _held() as (_, gate, standby):
             _crowd(gate)
             gate._listener.max_connections = 8  # noqa: SLF001 - as above
-            asked = [
-                asyncio.create_task(_exchange(standby, _request(headers=b"TE: x\r\n"))) for _ in range(40)
-            ]
+            asked = [_ask_uvicorn(standby) for _ in range(40)]
             answers = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), _PATIENCE_S)
             served = [answer for answer in answers if isinstance(answer, bytes) and answer.endswith(b"slow")]
             assert len(served) >= 8
