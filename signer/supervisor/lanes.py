@@ -243,6 +243,8 @@ class LaneKeeper:
                 self._refuse(fingerprint, error)
             elif not self.state.lanes:
                 self._enter("away", str(error))
+            else:
+                log.warning("lane not opened", extra={"token": self._name, "reason": str(error)})
             return
         finally:
             del pin

@@ -7,7 +7,6 @@ import os
 import resource
 import signal
 import socket
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,8 +82,7 @@ def test_a_supervisor_short_of_descriptors_keeps_the_other_lane_and_starts_one_l
     victim, other = (lane["pid"] for lane in status["tokens"]["primary"]["lanes"])
     with limited(status["pid"], resource.RLIMIT_NOFILE, descriptors(status["pid"]) + left):
         os.kill(victim, signal.SIGKILL)
-        site.wait_for_event("lane lost")
-        time.sleep(1)  # some tries: nobody can be asked for them meanwhile
+        site.wait_for_failed_lanes(3)  # the victim, and two that took its place and failed
     after = site.wait(lambda status: len(status["tokens"]["primary"]["lanes"]) == 2, "the lane is replaced")
     assert other in [lane["pid"] for lane in after["tokens"]["primary"]["lanes"]]
 

@@ -311,6 +311,14 @@ class Site:
         assert self.program is not None
         self.program.wait_for(lambda: len(self.events(event)) >= count, f"{count} times {event!r} in the log")
 
+    def wait_for_failed_lanes(self, count: int) -> None:
+        """Wait until the log has `count` lanes that ended, or that could not be opened."""
+        assert self.program is not None
+        events = ("lane lost", "lane not opened", "lane cannot be started")
+        self.program.wait_for(
+            lambda: sum(len(self.events(event)) for event in events) >= count, f"{count} lanes failed"
+        )
+
     # -- questions -----------------------------------------------------------------------------------
 
     @property

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
 from rig.site import Load
 from rig.trial import REPOSITORY
 
@@ -93,23 +94,30 @@ def test_who_is_none_gives_the_right_up() -> None:
     assert {sets[name] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {"0" * 16}
 
 
-def test_one_that_works_most_of_the_time_is_an_ordinary_process_until_that_has_passed() -> None:
+@pytest.mark.parametrize(
+    ("priority", "much", "not_little", "little", "not_much"),
+    [("LANE", 40, 24, 12, 24), ("SIGNING", 100, 60, 36, 80)],
+    ids=["lane", "signing"],
+)
+def test_one_that_works_too_much_is_an_ordinary_process_until_that_has_passed(
+    priority: str, much: int, not_little: int, little: int, not_much: int
+) -> None:
     done = _run(
-        """
+        f"""
 import os
 now, used = [0], [0]
-turn = realtime.Turn(realtime.LANE, lambda: now[0], lambda: used[0])
+turn = realtime.Turn(realtime.{priority}, lambda: now[0], lambda: used[0])
 def after(passed_ms, worked_ms):
     now[0] += passed_ms * 1_000_000
     used[0] += worked_ms * 1_000_000
     turn.look()
     assert turn.on == (os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO)
     print(turn.on)
-after(100, 100)  # too short to say
-after(200, 0)  # 100 of 300
-after(300, 24)  # 0.08: not little enough
-after(300, 12)
-after(300, 24)  # not too much
+after(100, {much})  # too short to say
+after(200, 0)
+after(300, {not_little})
+after(300, {little})
+after(300, {not_much})
 """
     )
 
@@ -118,11 +126,11 @@ after(300, 24)  # not too much
 
 
 def test_clients_without_end_do_not_take_the_machine_from_others(site: Site) -> None:
-    """Lanes could take every processor; they step back, and come back when it is quiet."""
+    """They could take every processor; they step back, and come back when it is quiet."""
     site.start()
     everyone = [(label, node, via) for label in ("r1-1", "k1-1") for node, via in _WAYS]
     with Load(site, *everyone, pause_s=0) as load:
-        site.wait(lambda status: not any(_are(status)), "the lanes step back")
+        site.wait(lambda status: not any(_are(status)), "all step back")
         load.wait_for_more()
     site.wait(lambda status: all(_are(status)), "they are real-time processes again")
     assert load.failed == []
@@ -132,7 +140,8 @@ _WAYS = (("primary", "tcp"), ("standby", "unix"))
 
 
 def _are(status: dict[str, object]) -> list[bool]:
-    """Whether each lane is a real-time process."""
-    return [
-        policy(pid)[0] == os.SCHED_FIFO for token in ("primary", "standby") for pid in lanes(status, token)
-    ]
+    """Whether the signing process and each lane are real-time processes."""
+    signing = status["signing_pid"]
+    assert isinstance(signing, int)
+    pids = [signing, *lanes(status, "primary"), *lanes(status, "standby")]
+    return [policy(pid)[0] == os.SCHED_FIFO for pid in pids]
