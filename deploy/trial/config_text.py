@@ -40,9 +40,6 @@ def config_text(
         "",
         *_chain(chain),
         "",
-        "[rotation]",
-        "ring_low_water = 1  # a trial's nodes have two R1 keys each, a producer's should have weeks of them",
-        "",
     ]
     for name in TOKENS:
         parts += _token(name, module)

@@ -6,6 +6,7 @@ With BROWSER_SHOTS=FOLDER in the environment the pages are photographed into tha
 from __future__ import annotations
 
 import time
+from statistics import median
 from typing import TYPE_CHECKING, Final, Literal
 
 import pytest
@@ -32,6 +33,7 @@ _PAGES: Final = (
 _SIZES: Final = {1280: 900, 390: 844}
 #: ms. On a machine that does nothing else it is a tenth of this; the figure is printed.
 _PAINT_MS: Final = 2000
+_PAINTS: Final = 20
 #: s. What is done is seen within a slot of 0.5 s; a machine with more work than processors is given three times that.
 _SEEN_S: Final = 1.5
 
@@ -50,10 +52,12 @@ def test_the_dashboard_says_who_signs(reader: Reader, member: Member) -> None:
     expect(reader.page.locator("#tokens")).to_contain_text("logged-in")
     expect(reader.page.locator("#rings")).to_contain_text("nights left")
     reader.is_live()
-    reader.page.goto("/dashboard")
-    paint_ms = reader.first_paint_ms()
-    print(f"\nfirst paint of the dashboard after {paint_ms:.0f} ms")  # noqa: T201 - what is reported
-    assert paint_ms < _PAINT_MS
+    paints_ms = []
+    for _ in range(_PAINTS):
+        reader.page.goto("/dashboard")
+        paints_ms.append(reader.first_paint_ms())
+    print(f"\nfirst paint of the dashboard, ms: median {median(paints_ms):.0f}, worst {max(paints_ms):.0f}")  # noqa: T201 - what is reported
+    assert median(paints_ms) < _PAINT_MS
     reader.is_content()
 
 
