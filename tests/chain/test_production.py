@@ -32,7 +32,7 @@ _ATTEMPTS = 3
 _MAY_LOSE: dict[Curve, int] = {"r1": 0, "k1": 3}
 #: s. Longer than uvicorn's default idle timeout of 5 s (uvicorn/config.py, timeout_keep_alive), which loses a
 #: signature when the server keeps connections open.
-_SILENCE_S = 8.0
+_SILENCE_S = 6.0
 
 
 @contextmanager
