@@ -150,9 +150,13 @@ class Wallet:
         self._lock_tokens(self._by_person(), question["by"], "asked for")
 
     async def _set_timeout(self, question: Message) -> None:
-        self._timeout_s = float(question["seconds"])
+        seconds = float(question["seconds"])
         detail = f"tokens that a person unlocked lock after {question['seconds']} s without use"
         self._supervisor.act(audit.SET_TIMEOUT, question["by"], detail)
+        # 0 s: now, before the answer, and not over and over: whoever reads the answer finds them locked.
+        self._timeout_s = seconds or None
+        if not seconds:
+            self._lock_idle(seconds)
         self.used()
         self._arm()
 
@@ -166,11 +170,12 @@ class Wallet:
     def _idle(self) -> None:
         assert self._timeout_s is not None  # noqa: S101 - _arm looked
         if time.monotonic() - self._used >= self._timeout_s:
-            self._lock_tokens(self._by_person(), "signer", f"not used for {self._timeout_s:g} s")
+            self._lock_idle(self._timeout_s)
             self.used()  # what is unlocked later has its whole time
-            if not self._timeout_s:
-                self._timeout_s = None  # 0 s: now, and not over and over
         self._arm()
+
+    def _lock_idle(self, seconds: float) -> None:
+        self._lock_tokens(self._by_person(), "signer", f"not used for {seconds:g} s")
 
     def _by_person(self) -> list[str]:
         return [name for name in self._config.tokens if self._typed(name) is not None]

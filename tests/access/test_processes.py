@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from rig.family import family
+from rig.family import commands
 from rig.signer_process import RunningSigner, provision
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def processes(trial: Trial) -> dict[Path, str]:
 
 
 def _named(pid: int) -> dict[Path, str]:
-    return {folder: (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode() for folder in family(pid)}
+    return {folder: command.replace(b"\0", b" ").decode() for folder, command in commands(pid).items()}
 
 
 def _status(folder: Path) -> dict[str, str]:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from rig.condition import until
-from rig.family import family
+from rig.family import commands
 from rig.trial import QUICKSTART, Trial, sign, uid_of
 
 from signer.antelope.keys import PublicKey, parse_digest
@@ -140,8 +140,8 @@ class TestRunning:
         may = _AS_ROOT and subprocess.run(["chrt", "--fifo", "1", "true"], check=False).returncode == 0
         (signing,) = [
             int(folder.name)
-            for folder in family(running.description()["pid"])
-            if b"signer.signing.process" in (folder / "cmdline").read_bytes()
+            for folder, command in commands(running.description()["pid"]).items()
+            if b"signer.signing.process" in command
         ]
 
         is_one = os.sched_getscheduler(signing) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO

@@ -17,3 +17,16 @@ def family(pid: int) -> list[Path]:
     while more := {child for child, parent in parents.items() if parent in found} - found:
         found |= more
     return [Path("/proc") / str(each) for each in sorted(found)]
+
+
+def content(folder: Path, name: str) -> bytes:
+    """Return a file of a process's /proc folder; nothing if the process has ended meanwhile."""
+    try:
+        return (folder / name).read_bytes()
+    except OSError:
+        return b""
+
+
+def commands(pid: int) -> dict[Path, bytes]:
+    """Return the /proc folders of process `pid` and its descendants, each with its command line."""
+    return {folder: command for folder in family(pid) if (command := content(folder, "cmdline"))}

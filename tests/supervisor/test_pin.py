@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from rig.condition import until
+from rig.family import content
 
 from signer.errors import AdminRefusedError
 
@@ -140,7 +141,7 @@ def test_the_pin_is_told_to_nobody(site: Site) -> None:
     assert len(processes) >= 6  # supervisor, signing process, two lanes of two tokens
     for process in processes:
         for name in ("cmdline", "environ"):
-            assert pin.encode() not in (process / name).read_bytes(), (process, name)
+            assert pin.encode() not in content(process, name), (process, name)
     assert pin not in json.dumps(site.status())
     assert site.stop() == 0
     assert pin not in site.log

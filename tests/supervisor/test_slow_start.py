@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from rig.condition import until
+from rig.family import commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,8 +20,9 @@ _SILENCE_S = 2.5
 
 
 def _signing(site: Site) -> Iterator[int]:
-    for folder in site.processes():
-        if b"signer.signing.process" in (folder / "cmdline").read_bytes():
+    assert site.program is not None
+    for folder, command in commands(site.program.pid).items():
+        if b"signer.signing.process" in command:
             yield int(folder.name)
 
 

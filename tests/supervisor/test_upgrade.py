@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from rig.condition import until
+from rig.family import content
 from rig.site import CONTROL, Load
 
 from signer.commands.exit_code import ExitCode
@@ -50,7 +51,7 @@ def zombies(site: Site) -> list[str]:
     return [
         each.name
         for each in site.processes()
-        if (each / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        if content(each, "stat").rpartition(b")")[2].split()[:1] == [b"Z"]
     ]
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from rig.family import content
 from rig.wallet_site import BLOCK, DEFAULT, OTHER
 from rig.wire import request
 
@@ -294,7 +295,7 @@ def test_a_typed_pin_outlives_an_upgrade(site: WalletSite) -> None:
     assert set(_tries(shim)) == {_OK}
     pin = site.pin(DEFAULT).encode()
     for process in site.processes():
-        assert pin not in (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
+        assert pin not in content(process, "environ") + content(process, "cmdline")
     assert site.program is not None
     assert pin not in site.program.log().encode()
     # The new image has it for lanes to come.
