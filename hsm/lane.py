@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from pkcs11 import Mechanism
 from pkcs11.exceptions import PKCS11Error
 
-from hsm import realtime
+from hsm import beginning, realtime
 from hsm.curves import is_canonical, low_s
 from hsm.errors import DeviceError, HsmError, KeyAbsentError, PinRefusedError, PinWithheldError, code_of
 from hsm.fitness import audit_key
@@ -236,6 +236,7 @@ def main() -> int:
         answer = {"ok": False, "kind": _kind(error), "again": _again(error), "message": str(error)}
         sock.send(json.dumps(answer).encode())
         return 0
+    beginning.done()
     if request.get("realtime"):
         realtime.bound()
         lane.turn = realtime.Turn(realtime.LANE)
@@ -244,6 +245,8 @@ def main() -> int:
     del request
     sock.send(json.dumps({"ok": True, "findings": findings}).encode())
     lane.serve()
+    if lane.turn is not None:
+        lane.turn.leave()
     return 0
 
 

@@ -97,10 +97,24 @@ class Turn:
         share = (used - self._used_then) / passed
         self._since, self._used_then = now, used
         if self.on and share > self._most:
-            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-            self.on = False
+            self.leave()
         elif not self.on and share < self._most / 2:
             self._enter()
+
+    def leave(self) -> None:
+        """Be an ordinary process. What is about to end has to: the kernel takes some ms to free what it had."""
+        if self.on:
+            make_ordinary(0)
+            self.on = False
+
+
+def make_ordinary(pid: int) -> None:
+    """Let a process be an ordinary one; 0 is the calling thread.
+
+    Raises:
+        OSError: there is no such process.
+    """
+    os.sched_setscheduler(pid, os.SCHED_OTHER, os.sched_param(0))
 
 
 def give_up() -> None:

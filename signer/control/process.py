@@ -15,7 +15,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from hsm import realtime
+from hsm import beginning, realtime
 from signer import channel as channels
 from signer import inheritance, questions, selection
 from signer.control import certificate, checkpoint_sink, follower, server, sites
@@ -116,6 +116,7 @@ class ControlProcess:
         if self._checkpoints is not None:
             following.append(asyncio.create_task(self._checkpoints.run()))
         gone = asyncio.create_task(self._gone.wait())
+        beginning.done()
         self.supervisor.ready()
         self._rotations.start()
         await asyncio.wait({serving, gone}, return_when=asyncio.FIRST_COMPLETED)

@@ -9,7 +9,11 @@ rehearsals that keep the way of a signature warm are spent just before a request
 
 from __future__ import annotations
 
-from typing import Final
+import math
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: Requests further apart than this belong to different rounds, in s. Slots are 0.5 s apart; nodeos may skip one.
 _ROUND_GAP_S: Final = 2.0
@@ -54,8 +58,12 @@ class Pace:
 
         The beat first: one beat after the last request. When that has passed, the next round.
         """
-        steady = self._beat is not None and self._beat >= _SHORTEST_BEAT_S
-        if self._last is not None and self._beat is not None and steady and self._last + self._beat >= now:
+        if (
+            self._last is not None
+            and self._beat is not None
+            and self._steady
+            and self._last + self._beat >= now
+        ):
             return self._last + self._beat
         if (
             self._round_began is not None
@@ -64,3 +72,24 @@ class Pace:
         ):
             return self._round_began + self._round
         return None
+
+    def between(self, now: float, end: float) -> Iterator[float]:
+        """Yield when requests are expected from `now` until `end`, in s: beat after beat, where there is one.
+
+        A request that has not come yet may come with the next beat, as long as the round may go on.
+        """
+        at = self.due(now)
+        if (
+            self._last is not None
+            and self._beat is not None
+            and self._steady
+            and now - self._last < _ROUND_GAP_S
+        ):
+            at = self._last + self._beat * math.ceil((now - self._last) / self._beat)
+        while at is not None and at <= end:
+            yield at
+            at = at + self._beat if self._beat is not None and self._steady else None
+
+    @property
+    def _steady(self) -> bool:
+        return self._beat is not None and self._beat >= _SHORTEST_BEAT_S

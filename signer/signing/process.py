@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 
-from hsm import realtime
+from hsm import beginning, realtime
 from hsm.hardening import lock_memory
 from signer import channel as channels
 from signer import inheritance, questions, selection
@@ -110,6 +110,7 @@ class SigningProcess:
         gc.freeze()  # what lives as long as the process is never walked again in the middle of a request
         gc.set_threshold(50_000, 20, 50)
         sweeps = [self._tokens.sweep(), self._producers.sweep(), self._proofs.run()]
+        turn: realtime.Turn | None = None
         if self._config.realtime.enabled:
             turn = realtime.Turn(realtime.SIGNING)
             self._not_realtime = turn.refused
@@ -129,6 +130,8 @@ class SigningProcess:
             await self._server.serve(sockets=self._sockets)
         for task in (*background, waiter, ender):
             task.cancel()
+        if turn is not None:
+            turn.leave()
         self._supervisor.close()
         self._tokens.close()
         self._send_decisions()
@@ -234,6 +237,7 @@ def main() -> None:
     given = inheritance.receive("signing")
     if given is None:
         return
+    beginning.done()
     lock_memory()  # a PIN that a person types passes through here; and nothing waits for a page from the disk
 
     async def serve() -> None:

@@ -8,12 +8,13 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Protocol
 
+from hsm import beginning
 from signer import channel as channels
 
 if TYPE_CHECKING:
     import socket
     from asyncio.subprocess import Process
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from signer.channel import Message
     from signer.config import Config
@@ -78,8 +79,18 @@ async def start(
     sockets: list[socket.socket],
     on_message: Callable[[Message, list[int]], None],
     on_closed: Callable[[], None],
+    *,
+    expected: Iterable[float],
 ) -> tuple[Process, channels.Channel]:
     """Start `python -m MODULE` and send it its configuration and its listening sockets.
+
+    Args:
+        module: what is run.
+        config: for its first message.
+        sockets: which it listens on.
+        on_message: takes what it sends.
+        on_closed: is called when it has closed the channel.
+        expected: when it is not to work, as in hsm.beginning.
 
     Raises:
         OSError: it cannot be started.
@@ -90,11 +101,13 @@ async def start(
             sys.executable,
             "-P",  # no module is found in the folder that we happen to be in
             "-m",
+            "hsm.beginning",
             module,
             "--channel-fd",
             str(theirs.fileno()),
             pass_fds=(theirs.fileno(),),
             stdin=asyncio.subprocess.DEVNULL,
+            env=os.environ | beginning.environment(expected),
         )
     except BaseException:
         ours.close()

@@ -45,6 +45,7 @@ class ControlProcess(Worker):
         pins: where the PINs come from.
         on_token: takes a token's change of state: name, state, reason.
         on_lane_lost: takes the token of each lane that was lost.
+        expected: as Worker.
     """
 
     def __init__(
@@ -56,9 +57,18 @@ class ControlProcess(Worker):
         on_token: Callable[[str, str, str], None],
         *,
         on_lane_lost: Callable[[str], None],
+        expected: Callable[[], list[float]],
     ) -> None:
         tokens = selection.control_tokens(config)
-        super().__init__("signer.control.process", config, tokens, pins, on_token, on_lane_lost=on_lane_lost)
+        super().__init__(
+            "signer.control.process",
+            config,
+            tokens,
+            pins,
+            on_token,
+            on_lane_lost=on_lane_lost,
+            expected=expected,
+        )
         self.ready = False
         self._answer = answer
         self._on_decision = on_decision
@@ -101,6 +111,7 @@ class ControlKeeper:
         on_lane_lost: as ControlProcess.
         on_hung: takes the number of a process that did not answer, before it is killed.
         on_ended: called when one has ended, whoever ended it.
+        expected: as Worker.
     """
 
     def __init__(
@@ -113,8 +124,10 @@ class ControlKeeper:
         on_lane_lost: Callable[[str], None],
         on_hung: Callable[[int], None],
         on_ended: Callable[[], None],
+        expected: Callable[[], list[float]],
     ) -> None:
         self._on_ended = on_ended
+        self._expected = expected
         self._answer = answer
         self._on_decision = on_decision
         self._pins = pins
@@ -187,6 +200,7 @@ class ControlKeeper:
             self._pins,
             self._on_token,
             on_lane_lost=self._on_lane_lost,
+            expected=self._expected,
         )
         watch = asyncio.create_task(self._kill_when_hung(process))
         try:

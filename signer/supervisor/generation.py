@@ -41,6 +41,7 @@ class Generation(Worker):
         on_token: takes a token's change of state: name, state, reason.
         on_lane_lost: takes the token of each lane that was lost.
         on_lease: takes a lease that went to another node.
+        expected: as Worker.
 
     Attributes:
         accepts: whether it was told to accept connections; before, it has nothing to sign.
@@ -59,9 +60,18 @@ class Generation(Worker):
         on_token: Callable[[str, str, str], None],
         on_lane_lost: Callable[[str], None],
         on_lease: Callable[[Generation, Message], None],
+        expected: Callable[[], list[float]],
     ) -> None:
         tokens = selection.block_tokens(config)
-        super().__init__("signer.signing.process", config, tokens, pins, on_token, on_lane_lost=on_lane_lost)
+        super().__init__(
+            "signer.signing.process",
+            config,
+            tokens,
+            pins,
+            on_token,
+            on_lane_lost=on_lane_lost,
+            expected=expected,
+        )
         self.number = number
         self.accepts = False
         self.listening = asyncio.Event()

@@ -41,6 +41,7 @@ from signer.supervisor.alarms import Alarms
 from signer.supervisor.answers import Answers
 from signer.supervisor.audit import AuditLog, Head
 from signer.supervisor.control import ControlKeeper
+from signer.supervisor.expected import Expected
 from signer.supervisor.generation import Generation
 from signer.supervisor.issued import Issued
 from signer.supervisor.leases import Leases
@@ -149,6 +150,7 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._started = time.time()
         self.issued = Issued()
+        self._expected = Expected()
         self._totals = Totals(config)
         self.sightings: dict[str, Sighting] = {}
         self._failure = ""
@@ -168,6 +170,7 @@ class Supervisor:
             on_lane_lost=self._totals.lane_lost,
             on_hung=self._control_hung,
             on_ended=partial(self.alarms.ended, "control"),
+            expected=self._expected.soon,
         )
 
     # -- life ----------------------------------------------------------------------------------------
@@ -267,10 +270,11 @@ class Supervisor:
             self.pins,
             self.wallet,
             self.alarms,
-            on_audit=self._decision,
+            on_audit=self._signing_decision,
             on_token=partial(self._token_changed, number),
             on_lane_lost=self._totals.lane_lost,
             on_lease=self._lease_moved,
+            expected=self._expected.soon,
         )
 
     async def _start_generation(self, config: Config) -> Generation:
@@ -404,6 +408,10 @@ class Supervisor:
             self._admin = None
 
     # -- audit ---------------------------------------------------------------------------------------
+
+    def _signing_decision(self, entry: dict[str, Any]) -> None:
+        self._expected.note(entry)
+        self._decision(entry)
 
     def _decision(self, entry: dict[str, Any]) -> None:
         if entry["verdict"] == audit.Verdict.SIGNED:
@@ -795,6 +803,7 @@ class Supervisor:
         if replacement is None:
             self._number += 1
         number = self._number
+        await asyncio.sleep(self._expected.quiet_in())
         draining = self._hand_over(config, replacement)
         self.act(audit.RELOAD, by, f"generation {number}")
         log.info("reloaded", extra={"generation": number, "caller": by})

@@ -29,7 +29,13 @@ if TYPE_CHECKING:
     from signer.supervisor.estate import Estate
 
 #: What a next image starts besides itself: each must at least be there.
-_MODULES: Final = ("signer.signing.process", "signer.control.process", "hsm.lane", "hsm.keymaker")
+_MODULES: Final = (
+    "signer.signing.process",
+    "signer.control.process",
+    "hsm.lane",
+    "hsm.keymaker",
+    "hsm.beginning",
+)
 #: The start of a Python program takes tenths of a second, and many on a busy machine.
 _REHEARSAL_S: Final = 60.0
 #: A rehearsal makes way for nodeos (nice(2)): beside others that never rest it still gets a tenth of a processor. With

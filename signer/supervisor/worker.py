@@ -91,6 +91,7 @@ class Worker(ABC):
         pins: where their PINs come from.
         on_token: takes a token's change of state: name, state, reason.
         on_lane_lost: takes the token of each lane that the process gave up.
+        expected: says when what begins is not to work, as in hsm.beginning.
 
     Attributes:
         states: of its keys (PUB_ form), as it last said after a check.
@@ -111,6 +112,7 @@ class Worker(ABC):
         on_token: Callable[[str, str, str], None],
         *,
         on_lane_lost: Callable[[str], None],
+        expected: Callable[[], list[float]],
     ) -> None:
         self.config = config
         self.states: dict[str, str] = {}
@@ -121,6 +123,7 @@ class Worker(ABC):
         self._module = module
         self._on_token = on_token
         self._on_lane_lost = on_lane_lost
+        self._expected = expected
         self._process: Running | None = None
         self._channel: Channel | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -139,6 +142,7 @@ class Worker(ABC):
                 next_id=_lane_number,
                 hand_over=self._hand_over,
                 on_state=self._token_changed,
+                expected=expected,
             )
             for name in tokens
         }
@@ -152,7 +156,7 @@ class Worker(ABC):
             OSError: it cannot be started.
         """
         self._process, self._channel = await child.start(
-            self._module, self.config, sockets, self._on_message, self._lost
+            self._module, self.config, sockets, self._on_message, self._lost, expected=self._expected()
         )
         self._tasks = [asyncio.create_task(keeper.run()) for keeper in self.keepers.values()]
 

@@ -23,7 +23,7 @@ from signer.supervisor.run import Supervisor
 if TYPE_CHECKING:
     import socket
     from asyncio.subprocess import Process
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterable
 
     from rig.site import Site
     from signer.channel import Message
@@ -90,9 +90,11 @@ async def signer_here(site: Site) -> AsyncIterator[SignerHere]:
         sockets: list[socket.socket],
         on_message: OnMessage,
         on_closed: Callable[[], None],
+        *,
+        expected: Iterable[float],
     ) -> tuple[Process, channels.Channel]:
         if module != "signer.control.process":
-            return await _start(module, config, sockets, on_message, on_closed)
+            return await _start(module, config, sockets, on_message, on_closed, expected=expected)
         ours, theirs = channels.pair()
         people = TokenStore(config.state_dir / DATABASE)
         journal = Journal(config.state_dir / DATABASE)

@@ -80,3 +80,40 @@ def test_what_is_due_is_never_in_the_past_nor_further_than_a_round(gaps: list[fl
         pace.observe(now)
         due = pace.due(now)
         assert due is None or now <= due <= now + 750.0
+
+
+def test_a_beat_goes_on_until_the_end_that_is_asked_about() -> None:
+    pace = Pace()
+    last = _round(pace, 100.0)
+
+    expected = [last + number * _BEAT for number in (1, 2, 3)]
+    assert list(pace.between(last + 0.1, last + 3.5 * _BEAT)) == pytest.approx(expected)
+
+
+def test_after_a_request_that_did_not_come_the_next_beat_is_expected() -> None:
+    """Who looks ahead does not know yet what came a moment ago, and the round may go on."""
+    pace = Pace()
+    last = _round(pace, 100.0)
+
+    found = list(pace.between(last + 1.1 * _BEAT, last + 2.5 * _BEAT))
+    assert found == pytest.approx([last + 2 * _BEAT])
+
+
+def test_in_the_silence_between_rounds_the_next_round_is_expected() -> None:
+    pace = Pace()
+    _round(pace, 1000.0)
+    last = _round(pace, 1000.0 + _ROUND)
+    begins = 1000.0 + 2 * _ROUND
+
+    assert list(pace.between(last + 5.0, last + 10.0)) == []
+    found = list(pace.between(begins - 1.0, begins + 1.5 * _BEAT))
+    assert found == pytest.approx([begins, begins + _BEAT])
+
+
+def test_nothing_is_expected_of_who_never_asked_or_asks_without_a_pause() -> None:
+    pace = Pace()
+    assert list(pace.between(0.0, 100.0)) == []
+    for number in range(100):
+        pace.observe(number * 0.002)
+
+    assert list(pace.between(0.2, 5.0)) == []

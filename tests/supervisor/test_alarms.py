@@ -174,7 +174,9 @@ def test_what_a_control_process_raised_ends_with_it(tmp_path: Path, monkeypatch:
             ended.set()
 
         none: Any = None
-        keeper = control.ControlKeeper(none, none, none, none, on_lane_lost=none, on_hung=none, on_ended=end)
+        keeper = control.ControlKeeper(
+            none, none, none, none, on_lane_lost=none, on_hung=none, on_ended=end, expected=list
+        )
         keeper.start(none, [none])
         async with asyncio.timeout(20):
             await ended.wait()

@@ -13,6 +13,7 @@ from rig.site import Load
 from rig.trial import REPOSITORY
 
 from hsm import realtime
+from signer.supervisor.lanes import kill
 
 if TYPE_CHECKING:
     from rig.site import Site
@@ -123,6 +124,45 @@ after(300, {not_much})
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["True", "False", "False", "True", "True"]
+
+
+def test_one_that_ends_is_an_ordinary_process_by_then() -> None:
+    done = _run(
+        """
+import os
+turn = realtime.Turn(realtime.SIGNING)
+assert turn.on and not turn.refused
+turn.leave()
+print(turn.on, os.sched_getscheduler(0))
+"""
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["False", str(os.SCHED_OTHER)]
+
+
+def test_a_lane_that_is_killed_is_an_ordinary_process_by_then(whole: Site) -> None:
+    """The kernel takes milliseconds to free what it had, and nodeos must not wait for that."""
+    whole.start()
+    pid = lanes(whole.status(), "primary")[0]
+    seen = []
+
+    class Lane:
+        returncode = None
+
+        @property
+        def pid(self) -> int:
+            return pid
+
+        def kill(self) -> None:
+            seen.append(policy(pid))
+
+        async def wait(self) -> int:
+            return 0
+
+    assert policy(pid) == (os.SCHED_FIFO, realtime.LANE)
+    kill(Lane())
+    assert seen == [(os.SCHED_OTHER, 0)]
 
 
 def test_clients_without_end_do_not_take_the_machine_from_others(site: Site) -> None:

@@ -1,0 +1,80 @@
+"""How a process of ours begins: in pieces, so that it does not work in the instants in which nodeos asks.
+
+Loading Python modules takes some tenths of a second of a processor. nodeos is an ordinary process, like one that
+begins, and may wait 4 ms of its 5 until the kernel takes the other one away (HZ=250). Only we can step aside: who
+starts a process says when requests are expected, and around each of these instants the process sleeps.
+
+Run as `python -m hsm.beginning MODULE ARGUMENT...`: MODULE is run as `python -m MODULE` would. It calls `done` when it
+is about to serve. Python runs the handler of the timer's signal between its own steps and never inside a call of a
+PKCS#11 module, so nobody sleeps with a lock of a token store in hand.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: When requests are expected, in s of CLOCK_MONOTONIC, earliest first, with spaces between them.
+VARIABLE: Final = "SIGNER_REQUESTS_EXPECTED"
+#: A process sleeps from so long before such an instant until so long after it, in s: nodeos works for some ms before
+#: it asks, and asks within a few ms of the same point of each slot.
+_LEAD_S: Final = 0.008
+_SLACK_S: Final = 0.010
+#: A timer that is set to nothing is off.
+_AT_ONCE_S: Final = 1e-6
+
+
+def environment(expected: Iterable[float]) -> dict[str, str]:
+    """Return what to add to the environment of a process that begins.
+
+    Args:
+        expected: when requests are expected, in s of CLOCK_MONOTONIC, earliest first.
+    """
+    said = " ".join(f"{at:.6f}" for at in expected)
+    return {VARIABLE: said} if said else {}
+
+
+def hold_still(expected: list[float]) -> None:
+    """Sleep around each of these instants, in s of CLOCK_MONOTONIC, until `done`."""
+    waiting = sorted(expected)
+
+    def set_timer() -> None:
+        now = time.monotonic()
+        while waiting and waiting[0] + _SLACK_S <= now:
+            waiting.pop(0)
+        if waiting:
+            signal.setitimer(signal.ITIMER_REAL, max(_AT_ONCE_S, waiting[0] - _LEAD_S - now))
+
+    def rest(_number: int, _frame: object) -> None:
+        if waiting:
+            time.sleep(max(0.0, waiting.pop(0) + _SLACK_S - time.monotonic()))
+        set_timer()
+
+    signal.signal(signal.SIGALRM, rest)
+    set_timer()
+
+
+def done() -> None:
+    """Hold still no more: from now on nodeos may be waiting for this process."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    os.environ.pop(VARIABLE, None)
+
+
+def main() -> None:
+    """Run the module that the arguments name."""
+    expected = [float(at) for at in os.environ.get(VARIABLE, "").split()]
+    if expected:
+        hold_still(expected)
+    sys.argv = sys.argv[1:]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

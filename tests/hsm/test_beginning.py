@@ -1,0 +1,88 @@
+"""A process that begins does not work while nodeos asks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hsm import beginning
+
+#: Notes each instant at which it works, in s of CLOCK_MONOTONIC, for as long as its argument says; then it has begun.
+_BUSY = """
+import sys, time
+from hsm import beginning
+end = time.monotonic() + float(sys.argv[1])
+while time.monotonic() < end:
+    print(f"{time.monotonic():.6f}")
+if len(sys.argv) > 2:
+    beginning.done()
+    end = time.monotonic() + float(sys.argv[2])
+    while time.monotonic() < end:
+        print(f"{time.monotonic():.6f}")
+"""
+
+
+def _work(folder: Path, expected: list[float], *arguments: str) -> list[float]:
+    """Return the instants at which a process worked that began with this expectation."""
+    (folder / "busy.py").write_text(_BUSY)
+    done = subprocess.run(
+        [sys.executable, "-m", "hsm.beginning", "busy", *arguments],
+        env=os.environ | {"PYTHONPATH": f"{folder}:{Path.cwd()}"} | beginning.environment(expected),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [float(line) for line in done.stdout.split()]
+
+
+def test_it_sleeps_around_each_instant(tmp_path: Path) -> None:
+    """From 8 ms before to 10 ms after; what it does in the first ms is what Python does before it runs anything."""
+    now = time.monotonic()
+    expected = [now + 0.5, now + 0.7, now + 0.9]
+
+    worked = _work(tmp_path, expected, "1.2")
+    for at in expected:
+        assert worked[0] < at - 0.008, "the process began too late for this test"
+        assert not [instant for instant in worked if at - 0.004 < instant < at + 0.010]
+    assert worked[-1] > expected[-1] + 0.010
+
+
+def test_what_has_begun_works_on(tmp_path: Path) -> None:
+    """The new signing process is asked at such an instant itself."""
+    now = time.monotonic()
+    expected = [now + 1.0 + number / 10 for number in range(5)]
+
+    worked = _work(tmp_path, expected, "0.1", "1.5")
+    assert worked[0] < expected[0] - 0.2, "the process began too late for this test"
+    # Another process may have had the processor at one of them.
+    assert [at for at in expected if any(at - 0.004 < instant < at + 0.008 for instant in worked)]
+
+
+def test_an_instant_that_has_passed_costs_nothing(tmp_path: Path) -> None:
+    worked = _work(tmp_path, [time.monotonic() - 10.0, time.monotonic() - 5.0], "0.05")
+    assert worked
+
+
+def test_a_module_runs_as_python_runs_it(tmp_path: Path) -> None:
+    """Its arguments, its name and its exit code are its own."""
+    (tmp_path / "other.py").write_text("import sys\nprint(__name__, sys.argv[1:])\nsys.exit(7)\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "hsm.beginning", "other", "--fd", "3"],
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{Path.cwd()}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (7, "__main__ ['--fd', '3']\n")
+
+
+@pytest.mark.parametrize(
+    ("expected", "said"), [([], {}), ([1.5, 2.25], {beginning.VARIABLE: "1.500000 2.250000"})]
+)
+def test_what_is_expected_is_told_by_the_environment(expected: list[float], said: dict[str, str]) -> None:
+    assert beginning.environment(expected) == said
