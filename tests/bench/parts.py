@@ -11,6 +11,7 @@ import traceback
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from itertools import product
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -80,6 +81,7 @@ class Plan:
         idle_s: how long idle processor time is counted, s.
         starts: starts that are timed.
         blocks: blocks of real nodeos, for each curve.
+        reloads: reloads while a real nodeos produces, for each curve.
         guards_closed: requests to a signer with all guards, and to one with none.
         guards_steady: the same, one each 450 ms.
         slow_closed: requests to a signer with a slow module.
@@ -101,6 +103,7 @@ class Plan:
     idle_s: float = 0.0
     starts: int = 0
     blocks: int = 0
+    reloads: int = 0
     guards_closed: int = 0
     guards_steady: int = 0
     slow_closed: int = 0
@@ -124,7 +127,7 @@ class Plan:
             + count * (self.floor_steady + self.unwarmed_steady) * _PERIOD_S
             + count * self.unwarmed_rounds * a_round
             + 2 * self.idle_s
-            + ways * count * self.blocks * 0.5
+            + ways * count * (self.blocks * 0.5 + self.reloads * 4.0)
             + count * (self.guards_steady * _PERIOD_S + self.guards_closed * 0.004)
             + self.slow_steady * _PERIOD_S
             + 2 * (self.dashboards + self.rotations + self.scrapes) * _PERIOD_S
@@ -175,8 +178,7 @@ class Bench:
         if plan.floor_closed or plan.floor_steady:
             with self._part("raw C_Sign"):
                 self._floor(setup)
-        if plan.blocks:
-            self._nodeos(setup)
+        self._nodeos(setup)
         if plan.guards_closed or plan.guards_steady:
             with self._part("guards"):
                 self._guards(setup)
@@ -294,12 +296,14 @@ class Bench:
             self._add(f"C_Sign {curve} module", mode.kind, samples, note=note, limit_ns=limit_ns)
 
     def _nodeos(self, setup: Setup) -> None:
-        for way in self.ways:
-            for curve in self.curves:
-                with self._part(f"real nodeos, {curve} over {way}"), Signer(setup) as signer:
-                    folder = self.folder / f"n-{curve}-{way}"
-                    shown = produce(self.tools, folder, signer, curve=curve, way=way, blocks=self.plan.blocks)
-                    self.production.append({"curve": curve, "transport": way} | asdict(shown))
+        wanted = [{"blocks": self.plan.blocks}, {"reloads": self.plan.reloads}]
+        for amount, way, curve in product(
+            [each for each in wanted if any(each.values())], self.ways, self.curves
+        ):
+            with self._part(f"real nodeos, {curve} over {way}"), Signer(setup) as signer:
+                folder = self.folder / f"n-{curve}-{way}-{next(iter(amount))}"
+                shown = produce(self.tools, folder, signer, curve=curve, way=way, **amount)
+                self.production.append({"curve": curve, "transport": way} | asdict(shown))
 
     def _guards(self, setup: Setup) -> None:
         """Two signers, alike but for their guards, asked in turns."""

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 _MAX_FAILURES = 10
 #: Blocks before the last wanted one from which on the log is read.
 _MARGIN_BLOCKS = 3
+#: From one reload to the next, in s: by then all that the one set off is done.
+_RELOADS_S = 2.5
+#: Its multiples fall into every part of a slot alike.
+_SPREAD = 0.618
 
 
 @dataclass(frozen=True)
@@ -33,16 +37,20 @@ class Production:
         requests: that the signer decided on.
         failed: requests that did not become a block.
         failures: everything that speaks against the signer, in words: nodeos' complaints and missed slots too.
+        reloads: of the signer meanwhile.
     """
 
     blocks: int
     requests: int
     failed: int
     failures: tuple[str, ...]
+    reloads: int
 
 
-def produce(tools: Tools, folder: Path, signer: Signer, *, curve: Curve, way: Way, blocks: int) -> Production:
-    """Produce at least `blocks` blocks as the only producer of a new chain."""
+def produce(
+    tools: Tools, folder: Path, signer: Signer, *, curve: Curve, way: Way, blocks: int = 0, reloads: int = 0
+) -> Production:
+    """Produce so many blocks at least, as a new chain's only producer, or through so many reloads of the signer."""
     before = signer.requests()
     with Nodeos(
         tools,
@@ -51,8 +59,11 @@ def produce(tools: Tools, folder: Path, signer: Signer, *, curve: Curve, way: Wa
         producers=["eosio"],
         providers=[signer.setup.provider(curve, way)],
     ) as node:
+        for number in range(reloads):
+            _let(node, _RELOADS_S + number * _SPREAD % 1 * SLOT.total_seconds())
+            signer.reload()
         # Looking for blocks reads the whole log. That is left until they must be there: it would cost nodeos time.
-        _let(node, (blocks - _MARGIN_BLOCKS) * SLOT.total_seconds())
+        _let(node, _RELOADS_S if reloads else (blocks - _MARGIN_BLOCKS) * SLOT.total_seconds())
         node.wait_for_blocks(blocks)
         node.stop()
         made = len(node.produced())
@@ -61,10 +72,10 @@ def produce(tools: Tools, folder: Path, signer: Signer, *, curve: Curve, way: Wa
         requests = signer.requests() - before
         verdict = judge(node, "eosio", requests)
     failures = tuple(failure[:300] for failure in verdict.failures[:_MAX_FAILURES])
-    return Production(verdict.blocks, requests, requests - verdict.blocks, failures)
+    return Production(verdict.blocks, requests, requests - verdict.blocks, failures, reloads)
 
 
 def _let(node: Nodeos, seconds: float) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end and node.exit_code is None:
-        time.sleep(1.0)
+        time.sleep(min(1.0, max(0.0, end - time.monotonic())))

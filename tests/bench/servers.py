@@ -222,6 +222,10 @@ class Signer(Program):
         """Return what `signer status` shows."""
         return self._admin.get("/v1/status")
 
+    def reload(self) -> None:
+        """Replace its processes, and return when the old ones have ended."""
+        self._admin.post("/v1/reload")
+
     def requests(self) -> int:
         """Return how many of the node's requests it has decided on since its start, whatever the decision.
 
