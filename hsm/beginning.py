@@ -5,8 +5,8 @@ begins, and may wait 4 ms of its 5 until the kernel takes the other one away (HZ
 starts a process says when requests are expected, and around each of these instants the process sleeps.
 
 Run as `python -m hsm.beginning MODULE ARGUMENT...`: MODULE is run as `python -m MODULE` would. It calls `done` when it
-is about to serve. Python runs the handler of the timer's signal between its own steps and never inside a call of a
-PKCS#11 module, so nobody sleeps with a lock of a token store in hand.
+is about to serve, or to call a PKCS#11 module: a signal in there could break off what the module waits for, and nobody
+should sleep with a lock of a token store in hand.
 """
 
 from __future__ import annotations
@@ -61,16 +61,26 @@ def hold_still(expected: list[float]) -> None:
     set_timer()
 
 
-def done() -> None:
-    """Hold still no more: from now on nodeos may be waiting for this process."""
+def done(room_s: float = 0.0) -> None:
+    """Hold still no more: from now on nodeos may be waiting for this process.
+
+    Args:
+        room_s: if a request is expected within this time, or was a moment ago, sleep until it has passed.
+    """
     signal.setitimer(signal.ITIMER_REAL, 0)
+    for at in _expected():
+        if -_SLACK_S < at - time.monotonic() < room_s:
+            time.sleep(max(0.0, at + _SLACK_S - time.monotonic()))
     os.environ.pop(VARIABLE, None)
+
+
+def _expected() -> list[float]:
+    return [float(at) for at in os.environ.get(VARIABLE, "").split()]
 
 
 def main() -> None:
     """Run the module that the arguments name."""
-    expected = [float(at) for at in os.environ.get(VARIABLE, "").split()]
-    if expected:
+    if expected := _expected():
         hold_still(expected)
     sys.argv = sys.argv[1:]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

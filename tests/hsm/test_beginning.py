@@ -20,7 +20,7 @@ end = time.monotonic() + float(sys.argv[1])
 while time.monotonic() < end:
     print(f"{time.monotonic():.6f}")
 if len(sys.argv) > 2:
-    beginning.done()
+    beginning.done(float(sys.argv[3]))
     end = time.monotonic() + float(sys.argv[2])
     while time.monotonic() < end:
         print(f"{time.monotonic():.6f}")
@@ -57,10 +57,20 @@ def test_what_has_begun_works_on(tmp_path: Path) -> None:
     now = time.monotonic()
     expected = [now + 1.0 + number / 10 for number in range(5)]
 
-    worked = _work(tmp_path, expected, "0.1", "1.5")
+    worked = _work(tmp_path, expected, "0.1", "1.5", "0")
     assert worked[0] < expected[0] - 0.2, "the process began too late for this test"
     # Another process may have had the processor at one of them.
     assert [at for at in expected if any(at - 0.004 < instant < at + 0.008 for instant in worked)]
+
+
+def test_what_takes_time_is_not_begun_before_an_instant_that_is_near(tmp_path: Path) -> None:
+    """Then nobody calls a PKCS#11 module, which must not be disturbed."""
+    now = time.monotonic()
+    at = now + 0.5
+
+    worked = _work(tmp_path, [at], "0", "0.01", "10")
+    assert worked
+    assert worked[0] >= at + 0.010
 
 
 def test_an_instant_that_has_passed_costs_nothing(tmp_path: Path) -> None:
