@@ -58,13 +58,9 @@ class Pace:
 
         The beat first: one beat after the last request. When that has passed, the next round.
         """
-        if (
-            self._last is not None
-            and self._beat is not None
-            and self._steady
-            and self._last + self._beat >= now
-        ):
-            return self._last + self._beat
+        beat = self._steady_beat
+        if self._last is not None and beat is not None and self._last + beat >= now:
+            return self._last + beat
         if (
             self._round_began is not None
             and self._round is not None
@@ -78,18 +74,13 @@ class Pace:
 
         A request that has not come yet may come with the next beat, as long as the round may go on.
         """
-        at = self.due(now)
-        if (
-            self._last is not None
-            and self._beat is not None
-            and self._steady
-            and now - self._last < _ROUND_GAP_S
-        ):
-            at = self._last + self._beat * math.ceil((now - self._last) / self._beat)
+        at, beat = self.due(now), self._steady_beat
+        if self._last is not None and beat is not None and now - self._last < _ROUND_GAP_S:
+            at = self._last + beat * math.ceil((now - self._last) / beat)
         while at is not None and at <= end:
             yield at
-            at = at + self._beat if self._beat is not None and self._steady else None
+            at = at + beat if beat is not None else None
 
     @property
-    def _steady(self) -> bool:
-        return self._beat is not None and self._beat >= _SHORTEST_BEAT_S
+    def _steady_beat(self) -> float | None:
+        return self._beat if self._beat is not None and self._beat >= _SHORTEST_BEAT_S else None

@@ -803,7 +803,6 @@ class Supervisor:
         if replacement is None:
             self._number += 1
         number = self._number
-        await asyncio.sleep(self._expected.quiet_in())
         draining = self._hand_over(config, replacement)
         self.act(audit.RELOAD, by, f"generation {number}")
         log.info("reloaded", extra={"generation": number, "caller": by})
@@ -816,7 +815,7 @@ class Supervisor:
         return Reloaded(number, {name: reasons[name] for name in quarantined})
 
     async def _prepare(self, config: Config, giving_up: frozenset[str]) -> Generation:
-        """Return a generation that listens, or none at all."""
+        """Return a generation that listens, at a good time for a hand-over, or none at all."""
         replacement = await self._start_generation(config)
         self._preparing = replacement
         try:
@@ -830,6 +829,7 @@ class Supervisor:
                 await asyncio.wait_for(replacement.listening.wait(), _LISTEN_ANYWAY_S)
             except TimeoutError:
                 raise AdminError("the new signing process does not listen; see the log") from None
+            await asyncio.sleep(self._expected.quiet_in())
         except BaseException:
             self._preparing = None
             await replacement.kill()

@@ -296,13 +296,13 @@ class Bench:
             self._add(f"C_Sign {curve} module", mode.kind, samples, note=note, limit_ns=limit_ns)
 
     def _nodeos(self, setup: Setup) -> None:
-        wanted = [{"blocks": self.plan.blocks}, {"reloads": self.plan.reloads}]
-        for amount, way, curve in product(
-            [each for each in wanted if any(each.values())], self.ways, self.curves
-        ):
+        runs = [run for run in ((self.plan.blocks, 0), (0, self.plan.reloads)) if any(run)]
+        for (blocks, reloads), way, curve in product(runs, self.ways, self.curves):
             with self._part(f"real nodeos, {curve} over {way}"), Signer(setup) as signer:
-                folder = self.folder / f"n-{curve}-{way}-{next(iter(amount))}"
-                shown = produce(self.tools, folder, signer, curve=curve, way=way, **amount)
+                folder = self.folder / f"n-{curve}-{way}-{reloads}"
+                shown = produce(
+                    self.tools, folder, signer, curve=curve, way=way, blocks=blocks, reloads=reloads
+                )
                 self.production.append({"curve": curve, "transport": way} | asdict(shown))
 
     def _guards(self, setup: Setup) -> None:

@@ -23,7 +23,7 @@ def content(folder: Path, name: str) -> bytes:
     """Return a file of a process's /proc folder; nothing if the process has ended meanwhile."""
     try:
         return (folder / name).read_bytes()
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return b""
 
 

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from rig.condition import until
-from rig.family import commands
+from rig.family import content
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,9 +20,8 @@ _SILENCE_S = 2.5
 
 
 def _signing(site: Site) -> Iterator[int]:
-    assert site.program is not None
-    for folder, command in commands(site.program.pid).items():
-        if b"signer.signing.process" in command:
+    for folder in site.processes():
+        if b"signer.signing.process" in content(folder, "cmdline"):
             yield int(folder.name)
 
 
