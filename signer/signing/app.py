@@ -4,7 +4,7 @@ Wallet listeners go to signer.signing.wallet.
 
 sign_digest does not go through FastAPI: routing and validation cost more time than the signature itself (tests/bench
 has the figures). Every answer says `Connection: close`: then no connection is ever idle, and neither an idle timeout
-nor a reload nor a restart can lose a request (README, 'Connections').
+nor a reload nor a restart can lose a request (deploy/nodeos, 'Connections'). A gate takes that back in a storm.
 """
 
 from __future__ import annotations

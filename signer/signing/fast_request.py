@@ -26,11 +26,15 @@ _MAX_LENGTH_DIGITS: Final = 4
 
 
 class FastRequest(NamedTuple):
-    """The parts that matter: whether it is for `/`, the Host header, the body."""
+    """The parts that matter: whether it is for `/`, the Host header, the body, and whether its answer must be the last.
+
+    nodeos never says so. Any `Connection` header is taken for it (RFC 9112, section 9.6).
+    """
 
     root: bool
     host: str
     body: bytes
+    ends: bool
 
 
 def parse(data: bytes) -> FastRequest | None:
@@ -50,7 +54,7 @@ def parse(data: bytes) -> FastRequest | None:
     host, length = headers.get(b"host"), headers.get(b"content-length", b"")
     if host is None or not length.isdigit() or len(length) > _MAX_LENGTH_DIGITS or int(length) != len(body):
         return None
-    return FastRequest(root, host.decode("ascii"), body)
+    return FastRequest(root, host.decode("ascii"), body, b"connection" in headers)
 
 
 def _is_plain(name: bytes, value: bytes) -> bool:

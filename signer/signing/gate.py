@@ -4,19 +4,23 @@ nodeos connects, sends one small sign_digest request in one piece and reads the 
 signed and answered right here: no transport, no task, no routing. Every Python function on the way costs most when
 nothing ran for 450 ms, and that is how nodeos asks (tests/bench has both figures). Anything else, whole or in pieces,
 well-formed or not, goes to uvicorn with the bytes that were read.
+
+An answer ends its connection, but not in a storm of them: then the kernel takes ms to make one, and a nodeos that has
+one already does not wait for that.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
+import logging
 import socket
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from signer.signing import fast_request
+from signer.signing.allowance import Allowance
 from signer.signing.connection import identify
 
 if TYPE_CHECKING:
@@ -25,20 +29,27 @@ if TYPE_CHECKING:
     from signer.signing.connection import Call, Connection, Listener
     from signer.signing.fast_request import FastRequest
 
+log = logging.getLogger("signer.signing")
+
 #: nodeos' request has about 350 bytes. What does not come in one read goes to uvicorn.
 _READ = 4096
 #: The most connections that a listening socket's queue holds (signer.supervisor.sockets).
 _QUEUE = 1024
-#: How the answer with a signature begins (signer.signing.app).
+#: How the answer with a signature begins, and the header that ends its connection (signer.signing.app).
 _SIGNED = b"HTTP/1.1 201"
+_CLOSE = b"connection: close\r\n"
 #: No descriptor is left: accept again after this long, in s.
 _NO_DESCRIPTOR_S = 0.02
 #: Requests that are refused, or that go to uvicorn, as every one to a wallet does: so many a listener may have at once,
 #: and then in a second, before it is crowded. A nodeos whose key is refused asks some 20 times a second, cleos a few
-#: times. A crowd has passed a second after its end, however large it was.
-_IDLE_BURST = 100.0
-_IDLE_PER_S = 100.0
-_IDLE_LEAST = -100.0
+#: times.
+_IDLE_PER_S = 100
+#: More connections in a second than these are a storm (deploy/figures.md has what it costs).
+_COME_PER_S = 2000
+#: Connections that a listener keeps in a storm. nodeos has one, whatever the number of its keys.
+_KEEP = 4
+#: A storm is logged this often, in s.
+_SAY_AGAIN_S = 60.0
 #: A crowded listener pauses between its turns, in s. uvloop counts whole ms: half of one would be no pause at
 #: all, and a loop that turns without one keeps a lane, or nodeos, from a processor that they share.
 _PAUSE_S = 0.001
@@ -64,6 +75,9 @@ class Gate:
     A listener that has many requests which lead to no signature (a storm of refused ones, of garbage) is crowded. Then
     it takes all connections that wait at once and pauses, and what is not a request as nodeos sends it waits in a queue
     for uvicorn. So the signing process keeps time for nodeos' requests, and the machine a processor for nodeos.
+
+    In a storm of connections it keeps a few that got a signature. It never closes one of these while it is idle: nodeos
+    would find that out with its next request, and lose it. The first answer after the storm ends them.
 
     Args:
         listener: whose connections these are.
@@ -95,8 +109,12 @@ class Gate:
         self._waited = False
         self._queue: deque[tuple[socket.socket, Call, bytes]] = deque()
         self._handing: asyncio.TimerHandle | None = None
-        self._idle = _IDLE_BURST
-        self._idle_at = self._loop.time()
+        self._idle = Allowance(_IDLE_PER_S, self._loop.time())
+        self._come = Allowance(_COME_PER_S, self._loop.time())
+        self._came = 0
+        self._stormed = False
+        self._silent_until = 0.0
+        self._kept: dict[socket.socket, Call] = {}
         self._closed = False
         self._open()
 
@@ -167,16 +185,11 @@ class Gate:
 
     def _is_crowded(self) -> bool:
         """Whether this listener has had its share of connections that lead to no signature."""
-        if self._idle < 0:
-            self._count_idle(0)
-        return self._idle < 0
+        return self._idle.is_used_up(self._loop.time())
 
-    def _count_idle(self, count: int = 1) -> None:
-        """Count connections that lead to no signature."""
-        now = self._loop.time()
-        left = min(_IDLE_BURST, self._idle + (now - self._idle_at) * _IDLE_PER_S)
-        self._idle = max(_IDLE_LEAST, left - count)
-        self._idle_at = now
+    def _count_idle(self) -> None:
+        """Count a connection that leads to no signature."""
+        self._idle.take(1, self._loop.time())
 
     def _accept(self) -> tuple[socket.socket, Call] | None:
         """Take a connection, if one waits."""
@@ -189,6 +202,7 @@ class Gate:
                 self._loop.call_later(_NO_DESCRIPTOR_S, self._open)
                 self._evict()
             return None  # or the client is gone, or another process was faster
+        self._came += 1
         conn.setblocking(False)
         call = identify(self._listener, conn, address)
         call.began_ns = time.monotonic_ns()
@@ -213,7 +227,8 @@ class Gate:
             self._hand_to_uvicorn(conn, call, data)
             return True
         self.answering += 1
-        signer.sign_fast(call, request.body, lambda answer: self._answer(conn, answer))
+        signer.sign_fast(call, request.body, lambda answer: self._answer(conn, call, request, answer))
+        self._look_for_storm()  # now: a lane signs meanwhile
         return True
 
     def _is_ours(self, conn: socket.socket, request: FastRequest) -> bool:
@@ -222,14 +237,76 @@ class Gate:
             return True
         return not request.root and self._listener.serves_host(request.host)
 
-    def _answer(self, conn: socket.socket, answer: bytes) -> None:
+    def _answer(self, conn: socket.socket, call: Call, request: FastRequest, answer: bytes) -> None:
         self.answering -= 1
-        # A fresh socket's buffer takes a few hundred bytes whole; a client that has left gets nothing.
-        with contextlib.suppress(OSError):
+        signed = answer.startswith(_SIGNED)
+        keep = self._stormed and signed and self._may_keep(call, request)
+        if keep:
+            answer = answer.replace(_CLOSE, b"", 1)
+        try:
+            # A fresh socket's buffer takes a few hundred bytes whole; a client that has left gets nothing.
             conn.send(answer)
-        conn.close()
-        if not answer.startswith(_SIGNED):
+        except OSError:
+            keep = False
+        if keep:
+            self._keep(conn, call)
+        else:
+            conn.close()
+        if not signed:
             self._count_idle()
+
+    # -- in a storm ----------------------------------------------------------------------------------
+
+    def _look_for_storm(self) -> None:
+        """See whether more connections come than a listener has any use for."""
+        now = self._loop.time()
+        self._come.take(self._came, now)
+        stormed = self._come.is_used_up(now)
+        if stormed and not self._stormed and now > self._silent_until:
+            self._silent_until = now + _SAY_AGAIN_S
+            fields = {"listener": self._listener.address, "count": self._came}
+            log.warning("storm of connections; a few that sign are kept", extra=fields)
+        self._came = 0
+        self._stormed = stormed
+
+    def _may_keep(self, call: Call, request: FastRequest) -> bool:
+        return len(self._kept) < _KEEP and not (self._closed or call.rehearsal or request.ends)
+
+    def keep(self, conn: socket.socket) -> None:
+        """Go on with a connection that the gate of another process kept on this listener."""
+        if self._closed:
+            conn.close()
+            return
+        conn.setblocking(False)
+        try:
+            address = conn.getpeername()
+        except OSError:
+            conn.close()  # the client is gone
+            return
+        self._keep(conn, identify(self._listener, conn, address))
+
+    def _keep(self, conn: socket.socket, call: Call) -> None:
+        conn.setsockopt(
+            socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1
+        )  # a client whose machine died is gone some day
+        self._kept[conn] = call
+        self._loop.add_reader(conn.fileno(), self._asks_again, conn)
+
+    def _asks_again(self, conn: socket.socket) -> None:
+        call = self._release(conn)
+        call.began_ns = time.monotonic_ns()
+        self._read(conn, call)
+
+    def _release(self, conn: socket.socket) -> Call:
+        self._loop.remove_reader(conn.fileno())
+        return self._kept.pop(conn)
+
+    def leave(self) -> list[socket.socket]:
+        """Return what was kept, once this gate is closed, for the gate of another process."""
+        left = list(self._kept)
+        for conn in left:
+            self._release(conn)
+        return left
 
     # -- the rest ------------------------------------------------------------------------------------
 

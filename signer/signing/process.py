@@ -142,12 +142,17 @@ class SigningProcess:
     def _end(self) -> None:
         self._ended.set()
         self._server.stop_accepting()  # now: whoever is answered after this finds the next generation
+        self._server.leave(self._channel.send)
         self._server.should_exit = True
 
     # -- the supervisor ------------------------------------------------------------------------------
 
     def _on_message(self, message: Message, fds: list[int]) -> None:
-        if self._tokens.take(message, fds) or self._producers.take(message):
+        if (
+            self._tokens.take(message, fds)
+            or self._server.take(message, fds)
+            or self._producers.take(message)
+        ):
             return
         kind = message["type"]
         if kind == questions.ANSWER:

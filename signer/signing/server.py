@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import socket
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import uvicorn
 
@@ -13,13 +15,17 @@ from signer.signing.connection import Connection
 from signer.signing.gate import Gate
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from signer.channel import Message
     from signer.signing.app import App
     from signer.signing.connection import Call, Listener
     from signer.signing.gate import FastSigner
 
+log = logging.getLogger("signer.signing")
+
+#: Type of the message with a connection that one generation leaves to the next, by way of the supervisor.
+KEPT: Final = "kept"
 #: A connection that was accepted and has not spoken is waited for this long, in s.
 _DRAIN_S = 2.0
 _POLL_S = 0.01
@@ -79,6 +85,35 @@ class GateServer(Server):
         """Leave new connections to the next generation from now on; what was accepted is answered."""
         for gate in self._gates:
             gate.close()
+
+    def leave(self, send: Callable[[Message, list[int]], None]) -> None:
+        """After `stop_accepting`: leave the connections that are kept between requests to the next generation.
+
+        Args:
+            send: to the supervisor, which hands them on.
+        """
+        for listener, gate in zip(
+            self._listeners, self._gates, strict=False
+        ):  # none is open before the start
+            for conn in gate.leave():
+                with conn:
+                    try:
+                        send({"type": KEPT, "listener": listener.address}, [conn.fileno()])
+                    except OSError as error:
+                        fields = {"listener": listener.address, "reason": error.strerror}
+                        log.warning("a kept connection is lost", extra=fields)
+
+    def take(self, message: Message, fds: list[int]) -> bool:
+        """Take a connection that the generation before left; return whether the message is about one."""
+        if message["type"] != KEPT:
+            return False
+        conn = socket.socket(fileno=fds[0])
+        for listener, gate in zip(self._listeners, self._gates, strict=False):
+            if listener.address == message["listener"]:
+                gate.keep(conn)
+                return True
+        conn.close()  # the listener is not in the configuration any more
+        return True
 
     def rehearse(self, conn: socket.socket, call: Call) -> None:
         """Serve a connection of our own, made to keep the way of a signature warm."""

@@ -83,8 +83,9 @@ class ControlProcess(Worker):
                 await asyncio.wait_for(self._process.wait(), _STOP_S)
         await self.kill()
 
-    def told(self, message: Message) -> None:
+    def told(self, message: Message, fds: list[int]) -> None:
         """Take that it is ready, a decision, or a question."""
+        assert not fds  # noqa: S101 - it sends none
         if message["type"] == "ready":
             self.ready = True
         elif message["type"] == "decision":

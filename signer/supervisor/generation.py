@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from signer import alarm, questions, selection
 from signer.signing.producers import LEASE
+from signer.signing.server import KEPT
 from signer.supervisor.worker import Remains, Worker
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Generation(Worker):
         on_token: takes a token's change of state: name, state, reason.
         on_lane_lost: takes the token of each lane that was lost.
         on_lease: takes a lease that went to another node.
+        on_kept: takes a connection that it leaves to the next one: the message that says which, and its descriptor.
         expected: as Worker.
 
     Attributes:
@@ -60,6 +62,7 @@ class Generation(Worker):
         on_token: Callable[[str, str, str], None],
         on_lane_lost: Callable[[str], None],
         on_lease: Callable[[Generation, Message], None],
+        on_kept: Callable[[Generation, Message, list[int]], None],
         expected: Callable[[], list[float]],
     ) -> None:
         tokens = selection.block_tokens(config)
@@ -78,6 +81,7 @@ class Generation(Worker):
         self._source = f"signing-{number}"
         self._on_audit = on_audit
         self._on_lease = on_lease
+        self._on_kept = on_kept
         self._wallet = wallet
         self._alarms = alarms
         self._answers: set[asyncio.Task[None]] = set()
@@ -176,8 +180,8 @@ class Generation(Worker):
 
     # -- inside --------------------------------------------------------------------------------------
 
-    def told(self, message: Message) -> None:
-        """Take decisions, that it listens, alarms, and what its wallet listeners ask."""
+    def told(self, message: Message, fds: list[int]) -> None:
+        """Take decisions, that it listens, alarms, what its wallet listeners ask, and connections that it leaves."""
         kind = message["type"]
         if kind == "audit":
             for entry in message["entries"]:
@@ -186,6 +190,8 @@ class Generation(Worker):
             self._on_lease(self, message)
         elif kind == "listening":
             self.listening.set()
+        elif kind == KEPT:
+            self._on_kept(self, message, fds)
         elif kind == alarm.MESSAGE and message["on"]:
             self._alarms.raised(self._source, message["name"], message["subject"], message["text"])
         elif kind == alarm.MESSAGE:

@@ -274,6 +274,7 @@ class Supervisor:
             on_token=partial(self._token_changed, number),
             on_lane_lost=self._totals.lane_lost,
             on_lease=self._lease_moved,
+            on_kept=self._connection_left,
             expected=self._expected.soon,
         )
 
@@ -293,6 +294,17 @@ class Supervisor:
     def _generations(self) -> list[Generation]:
         """Every one that may sign: a reload has two, for a while."""
         return [*self._draining, *(each for each in (self._current, self._preparing) if each)]
+
+    def _connection_left(self, generation: Generation, message: Message, fds: list[int]) -> None:
+        """Hand a connection that an old generation kept to the one in its place; without one it is closed."""
+        try:
+            if self._current is not None and self._current is not generation:
+                self._current.send(message, fds)
+        except OSError as error:
+            log.warning("a kept connection is lost", extra={"reason": error.strerror})
+        finally:
+            for fd in fds:
+                os.close(fd)
 
     def _watch(self, generation: Generation) -> None:
         self._spawn(self._replace_when_ended(generation))

@@ -19,7 +19,7 @@ from signer.supervisor import child
 from signer.supervisor.lanes import LaneKeeper, OpenLane, kill
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from signer.channel import Channel, Message
     from signer.config import Config
@@ -277,14 +277,18 @@ class Worker(ABC):
 
     # -- inside --------------------------------------------------------------------------------------
 
-    def send(self, message: Message) -> None:
-        """Send a message to the process. Never blocks."""
+    def send(self, message: Message, fds: Sequence[int] = ()) -> None:
+        """Send a message to the process. Never blocks.
+
+        Raises:
+            OSError: there is no descriptor left to send `fds` with.
+        """
         if self._channel:
-            self._channel.send(message)
+            self._channel.send(message, fds)
 
     @abstractmethod
-    def told(self, message: Message) -> None:
-        """Take a message that is about neither lanes nor keys."""
+    def told(self, message: Message, fds: list[int]) -> None:
+        """Take a message that is about neither lanes nor keys, and its descriptors."""
 
     def _hand_over(self, token: str, lane: OpenLane, fd: int, findings: dict[str, list[str]]) -> None:
         if self._channel:
@@ -292,7 +296,6 @@ class Worker(ABC):
             self._channel.send(message, [fd])
 
     def _on_message(self, message: Message, fds: list[int]) -> None:
-        assert not fds  # noqa: S101 - our processes send none to the supervisor
         kind = message["type"]
         if kind == questions.ANSWER:
             self.questions.answered(message)
@@ -304,7 +307,7 @@ class Worker(ABC):
             self.reasons.update(message["reasons"])
             self.checked[message["token"]].set()
         else:
-            self.told(message)
+            self.told(message, fds)
 
     def _lost(self) -> None:
         self.questions.close()

@@ -19,7 +19,7 @@ _GOOD = (
 
 def test_nodeos_request_is_read() -> None:
     assert fast_request.parse(_GOOD) == fast_request.FastRequest(
-        root=False, host="127.0.0.1:8900", body=_BODY
+        root=False, host="127.0.0.1:8900", body=_BODY, ends=False
     )
 
 

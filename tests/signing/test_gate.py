@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import socket
 import time
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import uvloop
 
+from signer.signing.allowance import Allowance
 from signer.signing.connection import Call, Listener
 from signer.signing.server import build_gates
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from signer.signing.gate import Gate
+    from signer.signing.server import GateServer
 
 _BODY = b'["%b","EOS"]' % (b"ab" * 32)
 _PATIENCE_S = 10.0
@@ -283,7 +286,7 @@ async def _held() -> AsyncIterator[tuple[_HoldingApp, Gate, tuple[str, int]]]:
 
 def _crowd(gate: Gate) -> None:
     """As after a storm, without its time. It lasts for a second."""
-    gate._count_idle(100_000)  # noqa: SLF001 - only there it shows
+    gate._idle.take(100_000, asyncio.get_running_loop().time())  # noqa: SLF001 - only there it shows
 
 
 async def _ask_uvicorn(address: tuple[str, int]) -> bytes:
@@ -294,10 +297,10 @@ async def _ask_uvicorn(address: tuple[str, int]) -> bytes:
 def test_what_leads_to_no_signature_uses_up_the_share_of_a_listener() -> None:
     async def scene() -> None:
         async with _held() as (_, gate, standby):
-            left = gate._idle  # noqa: SLF001 - its share
+            counted: list[bool] = []
+            gate._count_idle = lambda: counted.append(True)  # type: ignore[method-assign]  # noqa: SLF001 - as above
             assert b" 500 " in await asyncio.wait_for(_exchange(standby, _request()), _PATIENCE_S)
-            assert gate._idle < left  # noqa: SLF001 - as above
-            assert not gate._is_crowded()  # noqa: SLF001 - one refusal is within it
+            assert counted == [True]
 
     asyncio.run(scene())
 
@@ -410,3 +413,211 @@ def test_a_full_queue_lets_the_oldest_go() -> None:
             assert gate._listener.evicted == len(asked) - len(served)  # noqa: SLF001 - as above
 
     asyncio.run(scene())
+
+
+# -- in a storm of connections ---------------------------------------------------------------------------
+
+
+def _storm(gate: Gate) -> None:
+    """As in a storm, without its connections. It is over a second later."""
+    gate._came = 1_000_000  # noqa: SLF001 - only there it shows
+
+
+def _calm(gate: Gate) -> None:
+    """As after a storm, without its second."""
+    gate._come = Allowance(1, 0.0)  # noqa: SLF001 - as above
+    gate._stormed = False  # noqa: SLF001 - as above
+
+
+@contextlib.asynccontextmanager
+async def _stormed() -> AsyncIterator[tuple[_App, GateServer, Gate, tuple[str, int]]]:
+    app = _App()
+    sock = socket.create_server(("127.0.0.1", 0))
+    sock.setblocking(False)
+    server = build_gates(app, [_listener()])  # type: ignore[arg-type]  # as above
+    serving = asyncio.create_task(server.serve(sockets=[sock]))
+    while not server.started:  # noqa: ASYNC110 - uvicorn tells nobody
+        await asyncio.sleep(0.001)
+    gate = server._gates[0]  # noqa: SLF001 - as above
+    await _exchange(sock.getsockname(), _request(headers=b"Connection: close\r\n"))
+    _storm(gate)
+    await _exchange(sock.getsockname(), _request(headers=b"Connection: close\r\n"))
+    assert gate._stormed  # noqa: SLF001 - as above
+    try:
+        yield app, server, gate, sock.getsockname()
+    finally:
+        server.should_exit = True
+        await asyncio.wait_for(serving, _PATIENCE_S)
+
+
+class _Client:
+    """A client that keeps its connection, as nodeos does."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def connect(cls, address: tuple[str, int]) -> _Client:
+        return cls(*await asyncio.open_connection(*address))
+
+    async def ask(self, request: bytes = b"") -> bytes:
+        """Return the whole answer."""
+        self._writer.write(request or _request())
+        head = await asyncio.wait_for(self._reader.readuntil(b"\r\n\r\n"), _PATIENCE_S)
+        return head + await asyncio.wait_for(self._reader.readexactly(4), _PATIENCE_S)
+
+    async def is_ended(self) -> bool:
+        """Wait for what comes next; return whether it is the end."""
+        return await asyncio.wait_for(self._reader.read(1), _PATIENCE_S) == b""
+
+    def leave(self) -> None:
+        self._writer.close()
+
+
+async def _is_kept(client: _Client) -> bool:
+    return b"connection: close" not in await client.ask()
+
+
+def test_a_connection_is_kept_in_a_storm_and_ended_by_the_first_answer_after_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scene() -> None:
+        async with _stormed() as (app, _, gate, address):
+            client = await _Client.connect(address)
+            assert await _is_kept(client)
+            assert await _is_kept(client)
+            assert gate.pending == 0  # nobody waits for a connection that is idle
+            _calm(gate)
+            assert not await _is_kept(client)
+            assert await client.is_ended()
+            client.leave()
+            assert len(app.fast) == 5
+
+    asyncio.run(scene())
+    said = [record for record in caplog.records if record.message.startswith("storm of connections")]
+    assert [vars(record)["listener"] for record in said] == ["test"]
+
+
+def test_without_a_storm_no_connection_is_kept() -> None:
+    _, answer = _ask(_listener(), _request())
+
+    assert b"\r\nconnection: close\r\n" in answer
+
+
+def test_who_wants_the_end_gets_it_in_a_storm_too() -> None:
+    async def scene() -> None:
+        async with _stormed() as (_, _server, _gate, address):
+            client = await _Client.connect(address)
+            assert b"connection: close" in await client.ask(_request(headers=b"Connection: close\r\n"))
+            assert await client.is_ended()
+            client.leave()
+
+    asyncio.run(scene())
+
+
+def test_a_few_connections_are_kept_and_no_more() -> None:
+    """None makes place for another: it would lose a request."""
+
+    async def scene() -> None:
+        async with _stormed() as (_, _server, gate, address):
+            clients = [await _Client.connect(address) for _ in range(6)]
+            assert [await _is_kept(client) for client in clients] == [True] * 4 + [False] * 2
+            assert await _is_kept(clients[0])
+            clients[1].leave()
+            while len(gate._kept) > 3:  # noqa: ASYNC110, SLF001 - the gate tells nobody
+                await asyncio.sleep(0)
+            clients[1] = await _Client.connect(address)
+            assert await _is_kept(clients[1])  # who leaves gives the place back
+            for client in clients:
+                client.leave()
+
+    asyncio.run(scene())
+
+
+def test_a_refused_request_keeps_no_connection() -> None:
+    async def scene() -> None:
+        async with _held() as (_, gate, standby):
+            _storm(gate)
+            for _ in range(2):
+                assert b" 500 " in await _exchange(standby, _request())  # reads to the end
+            assert not gate._kept  # noqa: SLF001 - only there it shows
+
+    asyncio.run(scene())
+
+
+def test_what_else_comes_on_a_kept_connection_is_answered_and_ends_it() -> None:
+    async def scene() -> None:
+        async with _stormed() as (_, _server, _gate, address):
+            client = await _Client.connect(address)
+            assert await _is_kept(client)
+            assert b"connection: close" in await client.ask(_request(headers=b"TE: x\r\n"))
+            assert await client.is_ended()
+            client.leave()
+
+    asyncio.run(scene())
+
+
+def _left(server: GateServer) -> list[tuple[dict[str, Any], list[int]]]:
+    """End accepting, as a generation does; return what it sends then. The descriptors are the caller's."""
+    sent: list[tuple[dict[str, Any], list[int]]] = []
+    server.stop_accepting()
+    server.leave(lambda message, fds: sent.append((message, [os.dup(fd) for fd in fds])))
+    return sent
+
+
+def test_a_kept_connection_goes_to_the_next_generation_with_the_request_that_waits_on_it() -> None:
+    async def scene() -> None:
+        async with _stormed() as (app, server, _, address), _stormed() as (other, successor, gate, _address):
+            client = await _Client.connect(address)
+            assert await _is_kept(client)
+            [left] = _left(server)
+            asked = asyncio.create_task(client.ask())
+            await asyncio.sleep(0)  # a turn of the loop: the request waits in the kernel
+            _calm(gate)
+            before = len(app.fast), len(other.fast)
+            assert successor.take(*left)
+            assert b"connection: close" in await asked
+            assert (len(app.fast), len(other.fast)) == (before[0], before[1] + 1)
+            assert await client.is_ended()
+            client.leave()
+
+    asyncio.run(scene())
+
+
+def test_a_kept_connection_is_ended_where_nobody_can_go_on_with_it() -> None:
+    async def scene() -> None:
+        async with (
+            _stormed() as (_, server, _gate, address),
+            _stormed() as (_other, successor, _successor, _address),
+        ):
+            clients = [await _Client.connect(address) for _ in range(2)]
+            for client in clients:
+                assert await _is_kept(client)
+            (message, first), second = _left(server)
+            assert successor.take({**message, "listener": "gone"}, first)
+            assert server.take(*second)  # one that ends itself
+            assert [await client.is_ended() for client in clients] == [True, True]
+            for client in clients:
+                client.leave()
+
+    asyncio.run(scene())
+
+
+def test_a_kept_connection_that_cannot_be_handed_over_is_ended_and_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(_message: object, _fds: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    async def scene() -> None:
+        async with _stormed() as (_, server, _gate, address):
+            client = await _Client.connect(address)
+            assert await _is_kept(client)
+            server.stop_accepting()
+            server.leave(fail)
+            assert await client.is_ended()
+            client.leave()
+
+    asyncio.run(scene())
+    assert [record.message for record in caplog.records] == ["a kept connection is lost"]
