@@ -4,13 +4,15 @@ Loading Python modules takes some tenths of a second of a processor. nodeos is a
 begins, and may wait 4 ms of its 5 until the kernel takes the other one away (HZ=250). Only we can step aside: who
 starts a process says when requests are expected, and around each of these instants the process sleeps.
 
-Run as `python -m hsm.beginning MODULE ARGUMENT...`: MODULE is run as `python -m MODULE` would. It calls `done` when it
-is about to serve, or to call a PKCS#11 module: a signal in there could break off what the module waits for, and nobody
-should sleep with a lock of a token store in hand.
+Run as `python -m hsm.beginning MODULE ARGUMENT...`: MODULE is run as `python -m MODULE` would. A program that is not
+run so calls `begin` before it loads most of its modules. Each calls `done` when it is about to serve, or to call a
+PKCS#11 module: a signal in there could break off what the module waits for, and nobody should sleep with a lock of a
+token store in hand.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import runpy
 import signal
@@ -41,6 +43,12 @@ def environment(expected: Iterable[float]) -> dict[str, str]:
     return {VARIABLE: said} if said else {}
 
 
+def begin() -> None:
+    """Sleep around each instant at which a request is expected, until `done`."""
+    if expected := _expected():
+        hold_still(expected)
+
+
 def hold_still(expected: list[float]) -> None:
     """Sleep around each of these instants, in s of CLOCK_MONOTONIC, until `done`."""
     waiting = sorted(expected)
@@ -53,11 +61,13 @@ def hold_still(expected: list[float]) -> None:
             signal.setitimer(signal.ITIMER_REAL, max(_AT_ONCE_S, waiting[0] - _LEAD_S - now))
 
     def rest(_number: int, _frame: object) -> None:
-        if waiting:
+        while waiting and waiting[0] - _LEAD_S <= time.monotonic():
             time.sleep(max(0.0, waiting.pop(0) + _SLACK_S - time.monotonic()))
         set_timer()
 
     signal.signal(signal.SIGALRM, rest)
+    # One that ends without `done`: Python takes its handlers away at its end, and the next alarm would kill it.
+    atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)
     set_timer()
 
 
@@ -80,8 +90,7 @@ def _expected() -> list[float]:
 
 def main() -> None:
     """Run the module that the arguments name."""
-    if expected := _expected():
-        hold_still(expected)
+    begin()
     sys.argv = sys.argv[1:]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from signer import config_file
-from signer.supervisor.run import run
+from hsm import beginning
 
 if TYPE_CHECKING:
     import argparse
@@ -13,4 +12,8 @@ if TYPE_CHECKING:
 
 def serve(arguments: argparse.Namespace) -> int:
     """Serve until stopped."""
+    beginning.begin()  # of an upgrade
+    from signer import config_file  # noqa: PLC0415 - these take most of the time
+    from signer.supervisor.run import run  # noqa: PLC0415 - as above
+
     return run(config_file.find(arguments.config), arguments.only)

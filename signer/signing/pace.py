@@ -10,6 +10,7 @@ rehearsals that keep the way of a signature warm are spent just before a request
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -25,33 +26,41 @@ _SHORTEST_BEAT_S: Final = 0.1
 _MAX_ROUND_S: Final = 125 * 6.0
 
 
+@dataclass(slots=True)
 class Pace:
-    """Learns the beat within a round and the interval between rounds."""
+    """Learns the beat within a round and the interval between rounds.
 
-    def __init__(self) -> None:
-        self._last: float | None = None
-        self._gap: float | None = None
-        self._beat: float | None = None
-        self._round_began: float | None = None
-        self._round: float | None = None
+    Attributes:
+        requested: the last request, in s of the caller's clock.
+        gap: between the last two of a round, in s.
+        beat: of the requests of a round, in s.
+        round_began: in s of the caller's clock.
+        round: from one's begin to the next one's, in s.
+    """
+
+    requested: float | None = None
+    gap: float | None = None
+    beat: float | None = None
+    round_began: float | None = None
+    round: float | None = None
 
     def observe(self, at: float) -> None:
         """Take note of a request at `at`, in s of a clock that never goes back."""
-        last, self._last = self._last, at
+        last, self.requested = self.requested, at
         gap = at - last if last is not None else None
         if gap is not None and gap < _ROUND_GAP_S:
-            steady = self._gap is not None and abs(gap - self._gap) < _TOLERANCE_S
-            self._beat = gap if steady or self._beat is None else self._beat
-            self._gap = gap
+            steady = self.gap is not None and abs(gap - self.gap) < _TOLERANCE_S
+            self.beat = gap if steady or self.beat is None else self.beat
+            self.gap = gap
             return
-        if self._round_began is not None and at - self._round_began < _MAX_ROUND_S:
-            self._round = at - self._round_began
-        self._round_began = at
+        if self.round_began is not None and at - self.round_began < _MAX_ROUND_S:
+            self.round = at - self.round_began
+        self.round_began = at
 
     @property
     def last(self) -> float:
         """When the last request came, in s; long ago if none did."""
-        return self._last if self._last is not None else float("-inf")
+        return self.requested if self.requested is not None else float("-inf")
 
     def due(self, now: float) -> float | None:
         """Return when the next request is expected, in s, or None if nothing is known.
@@ -59,14 +68,10 @@ class Pace:
         The beat first: one beat after the last request. When that has passed, the next round.
         """
         beat = self._steady_beat
-        if self._last is not None and beat is not None and self._last + beat >= now:
-            return self._last + beat
-        if (
-            self._round_began is not None
-            and self._round is not None
-            and self._round_began + self._round >= now
-        ):
-            return self._round_began + self._round
+        if self.requested is not None and beat is not None and self.requested + beat >= now:
+            return self.requested + beat
+        if self.round_began is not None and self.round is not None and self.round_began + self.round >= now:
+            return self.round_began + self.round
         return None
 
     def between(self, now: float, end: float) -> Iterator[float]:
@@ -75,12 +80,12 @@ class Pace:
         A request that has not come yet may come with the next beat, as long as the round may go on.
         """
         at, beat = self.due(now), self._steady_beat
-        if self._last is not None and beat is not None and now - self._last < _ROUND_GAP_S:
-            at = self._last + beat * math.ceil((now - self._last) / beat)
+        if self.requested is not None and beat is not None and now - self.requested < _ROUND_GAP_S:
+            at = self.requested + beat * math.ceil((now - self.requested) / beat)
         while at is not None and at <= end:
             yield at
             at = at + beat if beat is not None else None
 
     @property
     def _steady_beat(self) -> float | None:
-        return self._beat if self._beat is not None and self._beat >= _SHORTEST_BEAT_S else None
+        return self.beat if self.beat is not None and self.beat >= _SHORTEST_BEAT_S else None

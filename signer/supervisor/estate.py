@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from signer.config import Config
 from signer.errors import ConfigError
+from signer.signing.pace import Pace
 from signer.supervisor.generation import GenerationRemains
 from signer.supervisor.wallet import WalletRemains
 
@@ -50,6 +51,7 @@ class Estate(BaseModel, frozen=True, extra="forbid"):
         restarts: how often the signing process was replaced.
         next_lane: the next lane's number.
         wallet: its clocks and counts.
+        paces: of each node's requests, by the monotonic clock (signer.supervisor.expected).
         given: signatures of the last seconds, for the guards (signer.supervisor.leases).
     """
 
@@ -68,6 +70,7 @@ class Estate(BaseModel, frozen=True, extra="forbid"):
     restarts: int
     next_lane: int
     wallet: WalletRemains
+    paces: dict[str, Pace]
     given: dict[str, list[tuple[str, int]]]
 
     def write(self) -> int:

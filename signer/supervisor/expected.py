@@ -45,6 +45,14 @@ class Expected:
             ago = self._wall() - entry["at"] + entry["micros"] / 1e6
             self._paces[entry["node"]].observe(self._clock() - ago)
 
+    def remains(self) -> dict[str, Pace]:
+        """Return what `adopt` needs in the next image of this process."""
+        return dict(self._paces)
+
+    def adopt(self, paces: dict[str, Pace]) -> None:
+        """Go on with what the image before had learned."""
+        self._paces.update(paces)
+
     def soon(self) -> list[float]:
         """Return when requests are expected within the next 5 s, in s of CLOCK_MONOTONIC, earliest first."""
         now = self._clock()

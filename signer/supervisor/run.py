@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import uvloop
 
+from hsm import beginning
 from hsm.hardening import harden, lock_memory
 from signer import __version__, config_file, selection
 from signer.antelope.keys import PublicKey
@@ -841,12 +842,16 @@ class Supervisor:
                 await asyncio.wait_for(replacement.listening.wait(), _LISTEN_ANYWAY_S)
             except TimeoutError:
                 raise AdminError("the new signing process does not listen; see the log") from None
-            await asyncio.sleep(self._expected.quiet_in())
+            await self._quiet()
         except BaseException:
             self._preparing = None
             await replacement.kill()
             raise
         return replacement
+
+    async def _quiet(self) -> None:
+        """Wait, about 1 s at most, until nodeos does not ask for a moment: what ends or begins takes kernel time."""
+        await asyncio.sleep(self._expected.quiet_in())
 
     async def _refuse_loss(self, replacement: Generation, giving_up: frozenset[str]) -> None:
         """Refuse a generation that cannot use a key which signed in the last hour and works now."""
@@ -907,7 +912,8 @@ class Supervisor:
             if degraded:
                 raise AdminError(f"what waits for the audit log would be lost: {degraded}")
             try:
-                await upgrade.rehearse(self._estate(by, self._upgrade.attempt + 1))
+                estate = self._estate(by, self._upgrade.attempt + 1)
+                await upgrade.rehearse(estate, self._expected.soon())
             except AdminError as error:
                 log.error("upgrade refused", extra={"reason": str(error), "caller": by})
                 raise
@@ -932,6 +938,7 @@ class Supervisor:
             restarts=self._restarts,
             next_lane=worker.next_lane(),
             wallet=self.wallet.remains(),
+            paces=self._expected.remains(),
             given=self.leases.remains(),
         )
 
@@ -959,7 +966,7 @@ class Supervisor:
             OSError: it cannot be executed.
         """
         current = self._current
-        steps = [self._drained, self._control.stop, self._stop_admin, self._let_go]
+        steps = [self._drained, self._quiet, self._control.stop, self._stop_admin, self._let_go]
         if current is not None:
             steps = [steps[0], current.settle, *steps[1:], current.leave]
         for step in steps:
@@ -967,6 +974,7 @@ class Supervisor:
                 return
             await step()
         await upgrade.reaped(current.pids if current is not None else set())
+        await self._quiet()
         self.act(audit.UPGRADE, by, f"version {__version__} hands over")
         log.info("handing over to the code on disk", extra={"caller": by, "version": __version__})
         upgrade.hold_signals()
@@ -977,7 +985,7 @@ class Supervisor:
             return
         pins = estates.seal_pins(self.pins.reveal_typed(self.config))
         try:
-            upgrade.replace(self._estate(by, attempt, pins=pins))
+            upgrade.replace(self._estate(by, attempt, pins=pins), self._expected.soon())
         finally:
             if pins >= 0:
                 os.close(pins)
@@ -1018,6 +1026,7 @@ class Supervisor:
         worker.number_lanes_from(estate.next_lane)
         self.pins.restore(self.config, estates.unseal_pins(estate.pins))
         self.wallet.adopt(estate.wallet)
+        self._expected.adopt(estate.paces)
         self.leases.adopt(estate.given)
         self.act(audit.UPGRADE, estate.by, f"version {__version__} after {estate.version}")
         remains = estate.generation
@@ -1132,6 +1141,7 @@ def run(path: Path, only: str | None = None) -> int:
         _load(path, estate.config)
         upgrade.play()
         return 0
+    beginning.done()
     configure("supervisor")
     if not lock_memory():
         log.warning(

@@ -21,6 +21,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from hsm import beginning
 from signer import logs
 from signer.errors import AdminError
 from signer.supervisor.estate import VARIABLE
@@ -49,8 +50,12 @@ SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 _MAX_REASON: Final = 500
 
 
-async def rehearse(estate: Estate) -> None:
+async def rehearse(estate: Estate, expected: list[float]) -> None:
     """Start the code that is on disk and let it say whether it could take `estate`.
+
+    Args:
+        estate: of this moment.
+        expected: when it is not to work, as in hsm.beginning.
 
     Raises:
         AdminError: it could not. The message has what it said.
@@ -61,7 +66,7 @@ async def rehearse(estate: Estate) -> None:
             sys.executable,
             *sys.orig_argv[1:],
             pass_fds=(descriptor,),
-            env=os.environ | {VARIABLE: str(descriptor)},
+            env=os.environ | {VARIABLE: str(descriptor)} | beginning.environment(expected),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
@@ -122,8 +127,12 @@ def take_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
-def replace(estate: Estate) -> None:
+def replace(estate: Estate, expected: list[float]) -> None:
     """Become the code that is on disk. Returns never, or raises and has changed nothing. After `hold_signals`.
+
+    Args:
+        estate: what the next image needs.
+        expected: as in `rehearse`.
 
     Raises:
         OSError: the program cannot be executed.
@@ -134,7 +143,7 @@ def replace(estate: Estate) -> None:
     try:
         for each in kept:
             os.set_inheritable(each, True)
-        environment = os.environ | {VARIABLE: str(descriptor)}
+        environment = os.environ | {VARIABLE: str(descriptor)} | beginning.environment(expected)
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)  # noqa: S606 - no shell is wanted
     except OSError:
         for each in kept:

@@ -63,6 +63,14 @@ def test_what_has_begun_works_on(tmp_path: Path) -> None:
     assert [at for at in expected if any(at - 0.004 < instant < at + 0.008 for instant in worked)]
 
 
+def test_instants_without_space_between_them_are_slept_through(tmp_path: Path) -> None:
+    """As of many nodes."""
+    now = time.monotonic()
+    worked = _work(tmp_path, [now + 0.2 + 0.005 * number for number in range(200)], "2.0")
+    assert [instant for instant in worked if now + 0.3 < instant < now + 1.1] == []
+    assert worked[-1] > now + 1.2
+
+
 def test_what_takes_time_is_not_begun_before_an_instant_that_is_near(tmp_path: Path) -> None:
     """Then nobody calls a PKCS#11 module, which must not be disturbed."""
     now = time.monotonic()
@@ -89,6 +97,25 @@ def test_a_module_runs_as_python_runs_it(tmp_path: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (7, "__main__ ['--fd', '3']\n")
+
+
+def test_a_program_that_ends_before_it_is_done_ends_as_it_would(tmp_path: Path) -> None:
+    """Also if the next instant falls into Python's own end."""
+    (tmp_path / "short.py").write_text(
+        "import sys, time\n"
+        "class Slow:\n"
+        "    def __del__(self):\n"
+        "        time.sleep(0.3)\n"
+        "sys.modules['slow'] = Slow()\n"
+        "sys.exit(7)\n"
+    )
+    expected = [time.monotonic() + 0.03 * number for number in range(1000)]
+    done = subprocess.run(
+        [sys.executable, "-m", "hsm.beginning", "short"],
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{Path.cwd()}"} | beginning.environment(expected),
+        check=False,
+    )
+    assert done.returncode == 7
 
 
 @pytest.mark.parametrize(

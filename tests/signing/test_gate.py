@@ -620,4 +620,4 @@ def test_a_kept_connection_that_cannot_be_handed_over_is_ended_and_said(
             client.leave()
 
     asyncio.run(scene())
-    assert [record.message for record in caplog.records] == ["a kept connection is lost"]
+    assert "a kept connection is lost" in [record.message for record in caplog.records]

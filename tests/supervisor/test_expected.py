@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
+from signer.signing.pace import Pace
 from signer.supervisor.expected import Expected
 
 #: s since 1970 and of CLOCK_MONOTONIC at the same instant.
@@ -44,6 +46,19 @@ def test_a_beat_is_expected_at_the_instants_of_the_first_bytes() -> None:
     found = expected.soon()
     assert found[:2] == pytest.approx([_MONOTONIC + 1.5, _MONOTONIC + 2.0], abs=1e-4)
     assert found[-1] <= _MONOTONIC + clock.passed + 5.0
+
+
+def test_what_was_learned_goes_to_the_next_image() -> None:
+    """Through the estate, which is JSON."""
+    clock = _Clock()
+    expected, other = clock.expected(), clock.expected()
+    clock.passed = 1.013
+    for number in range(3):
+        expected.note(_decision(number * _BEAT))
+    paces = TypeAdapter(dict[str, Pace])
+    other.adopt(paces.validate_json(paces.dump_json(expected.remains())))
+
+    assert other.soon() == expected.soon() != []
 
 
 def test_each_node_has_a_pace_of_its_own() -> None:

@@ -16,6 +16,7 @@ from rig.condition import until
 from rig.family import content
 from rig.site import CONTROL, Load
 
+from hsm import beginning
 from signer.commands.exit_code import ExitCode
 from signer.errors import ConfigError
 from signer.supervisor import estate
@@ -86,6 +87,16 @@ def test_an_upgrade_loses_no_request_and_keeps_the_process_id(site: Site) -> Non
     processes = list(site.processes())
     assert site.stop() == 0
     assert [process for process in processes if process.exists()] == []
+
+
+def test_the_next_image_and_its_processes_know_when_nodeos_asks(site: Site) -> None:
+    """All of them load their modules, and do not while it does."""
+    site.start()
+    with Load(site, ("r1-1", "primary", "tcp"), first=5, pause_s=0.2):
+        upgrade(site)
+        status = site.status()
+        for pid in (status["pid"], status["signing_pid"]):
+            assert f"{beginning.VARIABLE}=".encode() in content(Path(f"/proc/{pid}"), "environ")
 
 
 def test_what_is_on_disk_takes_over(site: Site) -> None:
