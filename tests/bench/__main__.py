@@ -35,7 +35,7 @@ examples:
   tests/bench/run --curves r1 --closed 1000 --steady 1000 --rounds 30
   tests/bench/run --curves k1 --soak 3000 --rounds 30
   tests/bench/run --real-nodeos 1200
-  tests/bench/run --reloads 150
+  tests/bench/run --reloads 150 --upgrades 50
   tests/bench/run --guards-closed 2000 --guards-steady 1000
   tests/bench/run --slow-module
   tests/bench/run --dashboards 400
@@ -88,6 +88,7 @@ _COUNTS: Final = (
     ("--starts", "starts", "starts to time"),
     ("--real-nodeos", "blocks", "blocks of a real producer at its default timeout, for each curve"),
     ("--reloads", "reloads", "reloads of the signer while a real producer asks it, for each curve"),
+    ("--upgrades", "upgrades", "the same, upgrades"),
     ("--guards-closed", "guards_closed", "closed loop with all guards and with none, in turns"),
     ("--guards-steady", "guards_steady", "the same, one each 450 ms"),
     ("--slow-closed", "slow_closed", "closed loop with a module that takes 5 ms longer for each operation"),

@@ -82,6 +82,7 @@ class Plan:
         starts: starts that are timed.
         blocks: blocks of real nodeos, for each curve.
         reloads: reloads while a real nodeos produces, for each curve.
+        upgrades: upgrades while a real nodeos produces, for each curve.
         guards_closed: requests to a signer with all guards, and to one with none.
         guards_steady: the same, one each 450 ms.
         slow_closed: requests to a signer with a slow module.
@@ -104,6 +105,7 @@ class Plan:
     starts: int = 0
     blocks: int = 0
     reloads: int = 0
+    upgrades: int = 0
     guards_closed: int = 0
     guards_steady: int = 0
     slow_closed: int = 0
@@ -127,7 +129,7 @@ class Plan:
             + count * (self.floor_steady + self.unwarmed_steady) * _PERIOD_S
             + count * self.unwarmed_rounds * a_round
             + 2 * self.idle_s
-            + ways * count * (self.blocks * 0.5 + self.reloads * 4.0)
+            + ways * count * (self.blocks * 0.5 + self.reloads * 4.0 + self.upgrades * 6.0)
             + count * (self.guards_steady * _PERIOD_S + self.guards_closed * 0.004)
             + self.slow_steady * _PERIOD_S
             + 2 * (self.dashboards + self.rotations + self.scrapes) * _PERIOD_S
@@ -296,13 +298,14 @@ class Bench:
             self._add(f"C_Sign {curve} module", mode.kind, samples, note=note, limit_ns=limit_ns)
 
     def _nodeos(self, setup: Setup) -> None:
-        runs = [run for run in ((self.plan.blocks, 0), (0, self.plan.reloads)) if any(run)]
-        for (blocks, reloads), way, curve in product(runs, self.ways, self.curves):
+        plan = self.plan
+        runs = ({"blocks": plan.blocks}, {"reloads": plan.reloads}, {"upgrades": plan.upgrades})
+        for run, way, curve in product(runs, self.ways, self.curves):
+            if not any(run.values()):
+                continue
             with self._part(f"real nodeos, {curve} over {way}"), Signer(setup) as signer:
-                folder = self.folder / f"n-{curve}-{way}-{reloads}"
-                shown = produce(
-                    self.tools, folder, signer, curve=curve, way=way, blocks=blocks, reloads=reloads
-                )
+                folder = self.folder / f"n-{curve}-{way}-{next(iter(run))}"
+                shown = produce(self.tools, folder, signer, curve=curve, way=way, **run)
                 self.production.append({"curve": curve, "transport": way} | asdict(shown))
 
     def _guards(self, setup: Setup) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _MAX_FAILURES = 10
 #: Blocks before the last wanted one from which on the log is read.
 _MARGIN_BLOCKS = 3
-#: From one reload to the next, in s: by then all that the one set off is done.
+#: From one reload or upgrade to the next, in s: by then all that the one set off is done.
 _RELOADS_S = 2.5
 #: Its multiples fall into every part of a slot alike.
 _SPREAD = 0.618
@@ -38,6 +38,7 @@ class Production:
         failed: requests that did not become a block.
         failures: everything that speaks against the signer, in words: nodeos' complaints and missed slots too.
         reloads: of the signer meanwhile.
+        upgrades: of the signer meanwhile.
     """
 
     blocks: int
@@ -45,12 +46,21 @@ class Production:
     failed: int
     failures: tuple[str, ...]
     reloads: int
+    upgrades: int
 
 
 def produce(
-    tools: Tools, folder: Path, signer: Signer, *, curve: Curve, way: Way, blocks: int = 0, reloads: int = 0
+    tools: Tools,
+    folder: Path,
+    signer: Signer,
+    *,
+    curve: Curve,
+    way: Way,
+    blocks: int = 0,
+    reloads: int = 0,
+    upgrades: int = 0,
 ) -> Production:
-    """Produce so many blocks at least, as a new chain's only producer, or through so many reloads of the signer."""
+    """Produce so many blocks at least, as a new chain's only producer, and through so many renewals of the signer."""
     before = signer.requests()
     with Nodeos(
         tools,
@@ -59,11 +69,12 @@ def produce(
         producers=["eosio"],
         providers=[signer.setup.provider(curve, way)],
     ) as node:
-        for number in range(reloads):
+        renewals = [signer.reload] * reloads + [signer.upgrade] * upgrades
+        for number, renew in enumerate(renewals):
             _let(node, _RELOADS_S + number * _SPREAD % 1 * SLOT.total_seconds())
-            signer.reload()
+            renew()
         # Looking for blocks reads the whole log. That is left until they must be there: it would cost nodeos time.
-        _let(node, _RELOADS_S if reloads else (blocks - _MARGIN_BLOCKS) * SLOT.total_seconds())
+        _let(node, _RELOADS_S if renewals else (blocks - _MARGIN_BLOCKS) * SLOT.total_seconds())
         node.wait_for_blocks(blocks)
         node.stop()
         made = len(node.produced())
@@ -72,7 +83,7 @@ def produce(
         requests = signer.requests() - before
         verdict = judge(node, "eosio", requests)
     failures = tuple(failure[:300] for failure in verdict.failures[:_MAX_FAILURES])
-    return Production(verdict.blocks, requests, requests - verdict.blocks, failures, reloads)
+    return Production(verdict.blocks, requests, requests - verdict.blocks, failures, reloads, upgrades)
 
 
 def _let(node: Nodeos, seconds: float) -> None:

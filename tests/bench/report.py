@@ -121,7 +121,7 @@ def _production(runs: Sequence[Row]) -> Iterator[str]:
     for run in runs:
         yield (
             f"real nodeos, {run['curve']} over {run['transport']}, timeout 5 ms: {run['blocks']} blocks, "
-            f"{run['requests']} requests, {run['reloads']} reloads, {run['failed']} failed "
+            f"{run['requests']} requests, {run['reloads']} reloads, {run['upgrades']} upgrades, {run['failed']} failed "
             f"(at most {upper_bound(max(run['failed'], 0), run['requests']):.3%})"
         )
         yield from (f"  {failure}" for failure in run["failures"])
@@ -229,7 +229,7 @@ def _k1(rows: Sequence[Row]) -> Iterator[Figure]:
 
 
 def _blocks(runs: Sequence[Row]) -> Iterator[Figure]:
-    for run in (run for run in runs if not run["reloads"]):
+    for run in (run for run in runs if not run["reloads"] + run["upgrades"]):
         yield (
             f"real nodeos, {run['curve']} over {run['transport']}, {_BLOCKS} blocks: no failed signature",
             f"{run['failed']} of {run['requests']}",

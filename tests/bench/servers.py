@@ -27,7 +27,7 @@ from hsm.softhsm import CONFIG_VARIABLE
 from hsm.uri import TokenUri
 from signer.admin_client import AdminClient
 from signer.antelope.keys import PublicKey
-from signer.errors import AdminError
+from signer.errors import AdminError, AdminUnreachableError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -226,13 +226,23 @@ class Signer(Program):
         """Replace its processes, and return when the old ones have ended."""
         self._admin.post("/v1/reload")
 
-    def requests(self) -> int:
-        """Return how many of the node's requests it has decided on since its start, whatever the decision.
+    def upgrade(self) -> None:
+        """Have the code on disk take its place, and return when its processes serve."""
+        attempt = self._admin.post("/v1/upgrade")["attempt"]
 
-        The audit log's own checkpoint, one a minute, is a decision too and no request of the node.
-        """
-        decisions = self.status()["counters"]["decisions"]
-        return sum(decision["count"] for decision in decisions if decision["node"] == _NODE)
+        def is_done() -> bool:
+            try:
+                state = self.status()["upgrade"]
+            except AdminUnreachableError:
+                return False  # one image is gone and the next is not there yet
+            return bool(state["attempt"] == attempt and state["state"] == "done")
+
+        self.wait_for(is_done, "the upgrade is done", timeout_s=_READY_S)
+
+    def requests(self) -> int:
+        """Return how many of the node's requests its audit log has a decision on, of this and any run before."""
+        with (self.setup.config.parent / "state/audit/audit.jsonl").open("rb") as log:
+            return sum(json.loads(line).get("node") == _NODE for line in log)
 
 
 class Reference:

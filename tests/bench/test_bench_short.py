@@ -76,7 +76,7 @@ def test_signer_keosd_and_floor_are_measured_side_by_side(tmp_path: Path) -> Non
 def test_rounds_and_real_production_are_measured(tmp_path: Path) -> None:
     done, file = _bench(
         tmp_path,
-        *("--rounds=1", "--silence=0.1", "--real-nodeos=2", "--reloads=1", "--rotations=2"),
+        *("--rounds=1", "--silence=0.1", "--real-nodeos=2", "--reloads=1", "--upgrades=1", "--rotations=2"),
         *("--curves=r1", "--transports=unix"),
     )
 
@@ -88,10 +88,11 @@ def test_rounds_and_real_production_are_measured(tmp_path: Path) -> None:
         for who in ("signer", "keosd")
         for mode, count in (("rounds", 12), ("rounds, first", 1))
     } | {("signer", "steady", 2)}
-    run, reloading = results["production"]
+    run, reloading, upgrading = results["production"]
     assert run["requests"] >= run["blocks"] >= 2
-    assert (run["reloads"], reloading["reloads"]) == (0, 1)
+    assert (run["reloads"], reloading["reloads"], upgrading["upgrades"]) == (0, 1, 1)
     assert reloading["blocks"] > 0
+    assert upgrading["requests"] >= upgrading["blocks"] > 0
     assert "real nodeos, r1 over unix" in done.stdout
 
 
