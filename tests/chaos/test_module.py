@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -88,3 +91,23 @@ def test_a_module_that_crashes_when_it_opens_is_tried_again(site: Site) -> None:
     shim.tell("ok")
     site.wait(lambda status: {key["state"] for key in status["keys"]} == {"active"}, "the token serves")
     site.sign("k1-1")
+
+
+def test_a_module_that_is_gone_costs_the_lanes_that_would_begin(site: Site) -> None:
+    """As while a vendor's package is replaced: what is loaded serves on, and says why it stays alone."""
+    shim = site.shim("primary")
+    module = shim.folder / "module.so"
+    module.symlink_to(shim.module)
+    site.tokens["primary"] = replace(site.tokens["primary"], shim=replace(shim, module=str(module)))
+    site.start()
+    module.unlink()
+    with Load(site, *_BOTH) as load:
+        os.kill(lanes(site.status())[0], signal.SIGKILL)
+        site.wait_for_event("lane not opened")
+        load.wait_for_more()
+    assert load.failed == []
+    assert "token primary: 1 of 2 lanes are open" in site.status()["problems"]
+    [reason] = {event["reason"] for event in site.events("lane not opened")}
+    assert reason
+    module.symlink_to(shim.module)
+    site.wait(lambda status: len(lanes(status)) == 2, "the lane is back")
