@@ -121,7 +121,7 @@ class ControlProcess:
         self._rotations.start()
         await asyncio.wait({serving, gone}, return_when=asyncio.FIRST_COMPLETED)
         await self._rotations.stop()
-        self._http.should_exit = True
+        self._http.end()
         await serving
         for task in (sweeping, gone, *following):
             task.cancel()

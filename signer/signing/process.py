@@ -143,7 +143,7 @@ class SigningProcess:
         self._ended.set()
         self._server.stop_accepting()  # now: whoever is answered after this finds the next generation
         self._server.leave(self._channel.send)
-        self._server.should_exit = True
+        self._server.end()
 
     # -- the supervisor ------------------------------------------------------------------------------
 

@@ -29,10 +29,32 @@ KEPT: Final = "kept"
 #: A connection that was accepted and has not spoken is waited for this long, in s.
 _DRAIN_S = 2.0
 _POLL_S = 0.01
+#: The Date header counts seconds.
+_TICK_S = 1.0
 
 
 class Server(uvicorn.Server):
-    """uvicorn that loses no accepted connection when it ends and leaves signals to us."""
+    """uvicorn that loses no accepted connection when it ends, ends at once, and leaves signals to us."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._ending = asyncio.Event()
+
+    def end(self) -> None:
+        """Let `serve` return once every accepted connection is answered."""
+        self.should_exit = True
+        self._ending.set()
+
+    async def main_loop(self) -> None:
+        """Wait for the end, and keep the Date header right.
+
+        uvicorn looks for its end every 0.1 s, and takes another 0.1 s for it. By then nodeos may ask again, and what
+        ends takes a processor for some ms (signer.supervisor.expected).
+        """
+        ending = asyncio.create_task(self._ending.wait())
+        while not ending.done():
+            await self.on_tick(0)
+            await asyncio.wait({ending}, timeout=_TICK_S)
 
     @property
     def unanswered(self) -> int:
@@ -55,7 +77,13 @@ class Server(uvicorn.Server):
         end = time.monotonic() + _DRAIN_S
         while self.unanswered and time.monotonic() < end:  # noqa: ASYNC110 - uvicorn tells nobody of its last close
             await asyncio.sleep(_POLL_S)
-        await super().shutdown(sockets)
+        if self.unanswered:
+            await super().shutdown(sockets)
+            return
+        for sock in sockets or []:
+            sock.close()
+        await self._wait_tasks_to_complete()
+        await self.lifespan.shutdown()
 
 
 class GateServer(Server):

@@ -14,10 +14,11 @@ from signer import channel as channels
 if TYPE_CHECKING:
     import socket
     from asyncio.subprocess import Process
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from signer.channel import Message
     from signer.config import Config
+    from signer.supervisor.expected import Expected
 
 
 class Running(Protocol):
@@ -80,7 +81,7 @@ async def start(
     on_message: Callable[[Message, list[int]], None],
     on_closed: Callable[[], None],
     *,
-    expected: Iterable[float],
+    expected: Expected,
 ) -> tuple[Process, channels.Channel]:
     """Start `python -m MODULE` and send it its configuration and its listening sockets.
 
@@ -90,11 +91,12 @@ async def start(
         sockets: which it listens on.
         on_message: takes what it sends.
         on_closed: is called when it has closed the channel.
-        expected: when it is not to work, as in hsm.beginning.
+        expected: when it is not to begin or work.
 
     Raises:
         OSError: it cannot be started.
     """
+    await expected.quiet()
     ours, theirs = channels.pair()
     try:
         process = await asyncio.create_subprocess_exec(
@@ -107,7 +109,7 @@ async def start(
             str(theirs.fileno()),
             pass_fds=(theirs.fileno(),),
             stdin=asyncio.subprocess.DEVNULL,
-            env=os.environ | beginning.environment(expected),
+            env=os.environ | beginning.environment(expected.soon()),
         )
     except BaseException:
         ours.close()

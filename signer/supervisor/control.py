@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from signer.channel import Message
     from signer.config import Config
+    from signer.supervisor.expected import Expected
     from signer.supervisor.pins import Pins
 
     Answer = Callable[[Message], Awaitable[Message]]
@@ -57,7 +58,7 @@ class ControlProcess(Worker):
         on_token: Callable[[str, str, str], None],
         *,
         on_lane_lost: Callable[[str], None],
-        expected: Callable[[], list[float]],
+        expected: Expected,
     ) -> None:
         tokens = selection.control_tokens(config)
         super().__init__(
@@ -125,7 +126,7 @@ class ControlKeeper:
         on_lane_lost: Callable[[str], None],
         on_hung: Callable[[int], None],
         on_ended: Callable[[], None],
-        expected: Callable[[], list[float]],
+        expected: Expected,
     ) -> None:
         self._on_ended = on_ended
         self._expected = expected

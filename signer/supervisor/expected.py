@@ -1,10 +1,11 @@
 """When nodeos will ask next, as the supervisor sees it: by the signatures that were given.
 
-A process that begins is told, and does not work then (hsm.beginning). None of ours ends then for a reload.
+A process that begins is told, and does not work then (hsm.beginning). None of ours begins or ends then for a reload.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
 
 #: No process begins for longer than this, in s; on a machine so busy that it does, sleeping helps nobody.
 _AHEAD_S: Final = 5.0
-#: How long a request and what nodeos does before it takes, in s, and how long what a hand-over sets off may take.
+#: How long a request and what nodeos does before it takes, in s.
 _REQUEST_S: Final = 0.010
-_HAND_OVER_S: Final = 0.060
+#: A processor is needed for so long, in s, by what a hand-over sets off (the kernel frees what processes had), and by a
+#: process that begins, before it runs what could sleep: the kernel's exec, and Python's own start.
+_QUIET_S: Final = 0.060
 #: Many nodes may leave no room, and a reload must go on.
 _PATIENCE_S: Final = 1.0
 
@@ -59,13 +62,17 @@ class Expected:
         return self._between(now, now + _AHEAD_S)
 
     def quiet_in(self) -> float:
-        """Return in how many s, about 1 at most, there is time for a hand-over: the kernel frees what processes had."""
+        """Return in how many s, about 1 at most, nodeos does not ask for a moment."""
         now = begin = self._clock()
         for at in self._between(now - _REQUEST_S, now + _PATIENCE_S):
-            if at - begin > _HAND_OVER_S:
+            if at - begin > _QUIET_S:
                 break
             begin = at + _REQUEST_S
         return begin - now
+
+    async def quiet(self) -> None:
+        """Wait for that, before a process ends or begins."""
+        await asyncio.sleep(self.quiet_in())
 
     def _between(self, begin: float, end: float) -> list[float]:
         return sorted(at for pace in self._paces.values() for at in pace.between(begin, end))

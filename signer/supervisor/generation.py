@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from signer.channel import Message
     from signer.config import Config
     from signer.supervisor.alarms import Alarms
+    from signer.supervisor.expected import Expected
     from signer.supervisor.pins import Pins
     from signer.supervisor.wallet import Wallet
 
@@ -63,7 +64,7 @@ class Generation(Worker):
         on_lane_lost: Callable[[str], None],
         on_lease: Callable[[Generation, Message], None],
         on_kept: Callable[[Generation, Message, list[int]], None],
-        expected: Callable[[], list[float]],
+        expected: Expected,
     ) -> None:
         tokens = selection.block_tokens(config)
         super().__init__(

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from hsm.refused import RefusedMarker
     from signer.config import Key, Token
     from signer.supervisor.child import Running
+    from signer.supervisor.expected import Expected
 
 log = logging.getLogger("signer.supervisor")
 
@@ -91,7 +92,7 @@ class LaneKeeper:
         hand_over: takes an open lane, the descriptor of its socket and what it found wrong with each key. It may
             raise OSError; then it did not take them.
         on_state: called when the token's state or its reason changed.
-        expected: says when a lane that begins is not to work, as in hsm.beginning.
+        expected: says when no lane is to begin or work.
     """
 
     def __init__(
@@ -107,7 +108,7 @@ class LaneKeeper:
         next_id: Callable[[], int],
         hand_over: Callable[[str, OpenLane, int, dict[str, list[str]]], None],
         on_state: Callable[[str, str, str], None],
-        expected: Callable[[], list[float]],
+        expected: Expected,
     ) -> None:
         self._name = name
         self._token = token
@@ -313,6 +314,7 @@ class LaneKeeper:
         Raises:
             _OpenError: it did not open; `kind` says how.
         """
+        await self._expected.quiet()
         try:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         except OSError as error:
@@ -329,7 +331,7 @@ class LaneKeeper:
                 str(theirs.fileno()),
                 pass_fds=(theirs.fileno(),),
                 stdin=asyncio.subprocess.DEVNULL,
-                env=environment(self._token) | beginning.environment(self._expected()),
+                env=environment(self._token) | beginning.environment(self._expected.soon()),
             )
         except OSError as error:
             ours.close()

@@ -171,7 +171,7 @@ class Supervisor:
             on_lane_lost=self._totals.lane_lost,
             on_hung=self._control_hung,
             on_ended=partial(self.alarms.ended, "control"),
-            expected=self._expected.soon,
+            expected=self._expected,
         )
 
     # -- life ----------------------------------------------------------------------------------------
@@ -276,7 +276,7 @@ class Supervisor:
             on_lane_lost=self._totals.lane_lost,
             on_lease=self._lease_moved,
             on_kept=self._connection_left,
-            expected=self._expected.soon,
+            expected=self._expected,
         )
 
     async def _start_generation(self, config: Config) -> Generation:
@@ -416,7 +416,7 @@ class Supervisor:
     async def _stop_admin(self) -> None:
         if self._admin is not None:
             admin, task = self._admin
-            admin.should_exit = True
+            admin.end()
             await asyncio.gather(task, return_exceptions=True)
             self._admin = None
 
@@ -842,16 +842,12 @@ class Supervisor:
                 await asyncio.wait_for(replacement.listening.wait(), _LISTEN_ANYWAY_S)
             except TimeoutError:
                 raise AdminError("the new signing process does not listen; see the log") from None
-            await self._quiet()
+            await self._expected.quiet()
         except BaseException:
             self._preparing = None
             await replacement.kill()
             raise
         return replacement
-
-    async def _quiet(self) -> None:
-        """Wait, about 1 s at most, until nodeos does not ask for a moment: what ends or begins takes kernel time."""
-        await asyncio.sleep(self._expected.quiet_in())
 
     async def _refuse_loss(self, replacement: Generation, giving_up: frozenset[str]) -> None:
         """Refuse a generation that cannot use a key which signed in the last hour and works now."""
@@ -913,7 +909,7 @@ class Supervisor:
                 raise AdminError(f"what waits for the audit log would be lost: {degraded}")
             try:
                 estate = self._estate(by, self._upgrade.attempt + 1)
-                await upgrade.rehearse(estate, self._expected.soon())
+                await upgrade.rehearse(estate, self._expected)
             except AdminError as error:
                 log.error("upgrade refused", extra={"reason": str(error), "caller": by})
                 raise
@@ -966,7 +962,7 @@ class Supervisor:
             OSError: it cannot be executed.
         """
         current = self._current
-        steps = [self._drained, self._quiet, self._control.stop, self._stop_admin, self._let_go]
+        steps = [self._drained, self._expected.quiet, self._control.stop, self._stop_admin, self._let_go]
         if current is not None:
             steps = [steps[0], current.settle, *steps[1:], current.leave]
         for step in steps:
@@ -974,7 +970,7 @@ class Supervisor:
                 return
             await step()
         await upgrade.reaped(current.pids if current is not None else set())
-        await self._quiet()
+        await self._expected.quiet()
         self.act(audit.UPGRADE, by, f"version {__version__} hands over")
         log.info("handing over to the code on disk", extra={"caller": by, "version": __version__})
         upgrade.hold_signals()

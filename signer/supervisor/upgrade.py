@@ -28,6 +28,7 @@ from signer.supervisor.estate import VARIABLE
 
 if TYPE_CHECKING:
     from signer.supervisor.estate import Estate
+    from signer.supervisor.expected import Expected
 
 #: What a next image starts besides itself: each must at least be there.
 _MODULES: Final = (
@@ -50,23 +51,24 @@ SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 _MAX_REASON: Final = 500
 
 
-async def rehearse(estate: Estate, expected: list[float]) -> None:
+async def rehearse(estate: Estate, expected: Expected) -> None:
     """Start the code that is on disk and let it say whether it could take `estate`.
 
     Args:
         estate: of this moment.
-        expected: when it is not to work, as in hsm.beginning.
+        expected: when it is not to begin or work.
 
     Raises:
         AdminError: it could not. The message has what it said.
     """
+    await expected.quiet()
     descriptor = estate.model_copy(update={"rehearsal": True}).write()
     try:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *sys.orig_argv[1:],
             pass_fds=(descriptor,),
-            env=os.environ | {VARIABLE: str(descriptor)} | beginning.environment(expected),
+            env=os.environ | {VARIABLE: str(descriptor)} | beginning.environment(expected.soon()),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
@@ -132,7 +134,7 @@ def replace(estate: Estate, expected: list[float]) -> None:
 
     Args:
         estate: what the next image needs.
-        expected: as in `rehearse`.
+        expected: when that is not to work, as in hsm.beginning.
 
     Raises:
         OSError: the program cannot be executed.

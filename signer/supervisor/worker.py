@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from signer.channel import Channel, Message
     from signer.config import Config
     from signer.supervisor.child import Running
+    from signer.supervisor.expected import Expected
     from signer.supervisor.pins import Pins
 
 _ANSWER_S = 0.5
@@ -91,7 +92,7 @@ class Worker(ABC):
         pins: where their PINs come from.
         on_token: takes a token's change of state: name, state, reason.
         on_lane_lost: takes the token of each lane that the process gave up.
-        expected: says when what begins is not to work, as in hsm.beginning.
+        expected: says when nothing is to begin or work.
 
     Attributes:
         states: of its keys (PUB_ form), as it last said after a check.
@@ -112,7 +113,7 @@ class Worker(ABC):
         on_token: Callable[[str, str, str], None],
         *,
         on_lane_lost: Callable[[str], None],
-        expected: Callable[[], list[float]],
+        expected: Expected,
     ) -> None:
         self.config = config
         self.states: dict[str, str] = {}
@@ -156,7 +157,7 @@ class Worker(ABC):
             OSError: it cannot be started.
         """
         self._process, self._channel = await child.start(
-            self._module, self.config, sockets, self._on_message, self._lost, expected=self._expected()
+            self._module, self.config, sockets, self._on_message, self._lost, expected=self._expected
         )
         self._tasks = [asyncio.create_task(keeper.run()) for keeper in self.keepers.values()]
 

@@ -156,7 +156,7 @@ async def served(site: Site, folder: Path) -> AsyncIterator[tuple[server.Control
         ) as client:
             yield http, client
     finally:
-        http.should_exit = True
+        http.end()
         await asyncio.wait_for(task, PATIENCE_S)
 
 
@@ -177,7 +177,7 @@ def test_readers_come_go_and_hold_up_nobody(site: Site, tmp_path: Path) -> None:
             assert await until_event(lines) == "id: 1"
             site.rotations.move(1, State.PREFLIGHT, Event.CHECKING)
             assert await until_event(lines) == "id: 2"
-            http.should_exit = True
+            http.end()
             assert numbers("\n".join([line async for line in lines])) == []
             return numbers((await sleeper.aread()).decode())
 

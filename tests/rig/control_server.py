@@ -96,7 +96,7 @@ class ControlSite:
     def stop(self) -> None:
         """Be gone."""
         if self.running is not None and self.thread is not None:
-            self.running.should_exit = True
+            self.running.end()
             self.thread.join(_PATIENCE_S)
             assert not self.thread.is_alive()
         self.running = self.thread = None

@@ -23,11 +23,12 @@ from signer.supervisor.run import Supervisor
 if TYPE_CHECKING:
     import socket
     from asyncio.subprocess import Process
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable
 
     from rig.site import Site
     from signer.channel import Message
     from signer.config import Config
+    from signer.supervisor.expected import Expected
 
     OnMessage = Callable[[Message, list[int]], None]
 
@@ -91,7 +92,7 @@ async def signer_here(site: Site) -> AsyncIterator[SignerHere]:
         on_message: OnMessage,
         on_closed: Callable[[], None],
         *,
-        expected: Iterable[float],
+        expected: Expected,
     ) -> tuple[Process, channels.Channel]:
         if module != "signer.control.process":
             return await _start(module, config, sockets, on_message, on_closed, expected=expected)

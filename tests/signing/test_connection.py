@@ -131,7 +131,7 @@ def serve(use: Use, *, most: int = 16, timeout_s: float = _PATIENCE_S) -> None:
             await asyncio.wait_for(use(world), _PATIENCE_S)
         finally:
             await world.close()
-            server.should_exit = True
+            server.end()
             await serving
 
     asyncio.run(run())

@@ -77,7 +77,7 @@ async def _with_gate(listener: Listener, use: Callable[[_App, tuple[str, int]], 
     try:
         await asyncio.wait_for(use(app, address), _PATIENCE_S)
     finally:
-        server.should_exit = True
+        server.end()
         await asyncio.wait_for(serving, _PATIENCE_S)
     return app
 
@@ -280,7 +280,7 @@ async def _held() -> AsyncIterator[tuple[_HoldingApp, Gate, tuple[str, int]]]:
         for answer in app.held:
             answer(b"HTTP/1.1 201 Created\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
         assert b" 201 " in await asyncio.wait_for(waiting, _PATIENCE_S)
-        server.should_exit = True
+        server.end()
         await serving
 
 
@@ -446,7 +446,7 @@ async def _stormed() -> AsyncIterator[tuple[_App, GateServer, Gate, tuple[str, i
     try:
         yield app, server, gate, sock.getsockname()
     finally:
-        server.should_exit = True
+        server.end()
         await asyncio.wait_for(serving, _PATIENCE_S)
 
 

@@ -16,6 +16,7 @@ from signer.alarm import MAX_SUBJECTS, MEANINGS, Bell, Meaning
 from signer.errors import AdminError
 from signer.supervisor import control
 from signer.supervisor.alarms import Alarms
+from signer.supervisor.expected import Expected
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -175,7 +176,7 @@ def test_what_a_control_process_raised_ends_with_it(tmp_path: Path, monkeypatch:
 
         none: Any = None
         keeper = control.ControlKeeper(
-            none, none, none, none, on_lane_lost=none, on_hung=none, on_ended=end, expected=list
+            none, none, none, none, on_lane_lost=none, on_hung=none, on_ended=end, expected=Expected()
         )
         keeper.start(none, [none])
         async with asyncio.timeout(20):
