@@ -19,9 +19,12 @@ from datetime import UTC, datetime
 _STDERR = 2
 #: Every field that a record may carry besides at, level, process and event.
 FIELDS = (
+    "address",
     "api",
+    "block",
     "caller",
     "chain",
+    "change",
     "config",
     "count",
     "generation",
@@ -32,6 +35,7 @@ FIELDS = (
     "pid",
     "reason",
     "remedy",
+    "rotation",
     "rule",
     "status",
     "token",

@@ -297,7 +297,7 @@ class Runner:
             "rotation",
             extra={
                 "rotation": self.rotation.id,
-                "event": entry.event.value,
+                "change": entry.event.value,
                 "status": entry.state.value,
                 "caller": entry.by,
                 "reason": entry.text,

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
+from typing import TYPE_CHECKING
+
+from rig.trial import REPOSITORY
+
+from signer.logs import FIELDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _TIMEOUT_S = 30
 _SCENE = """
@@ -42,3 +51,27 @@ def test_a_reader_that_does_not_read_stops_nothing() -> None:
     assert process.stderr is not None
     process.stderr.close()
     process.stdout.close()
+
+
+def _extras(tree: ast.Module) -> Iterator[ast.Dict]:
+    """Yield the dict of each `extra=`, also where it was given a name before."""
+    named: dict[str, list[ast.Dict]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
+            for target in node.targets:
+                named.setdefault(ast.unparse(target), []).append(node.value)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg == "extra":
+            yield from named.get(ast.unparse(node.value), [])
+            yield from (each for each in ast.walk(node.value) if isinstance(each, ast.Dict))
+
+
+def test_every_field_that_the_code_gives_is_written() -> None:
+    """One that is not among them would be left out in silence."""
+    used: dict[str, str] = {}
+    for package in ("signer", "hsm"):
+        for file in (REPOSITORY / package).rglob("*.py"):
+            for extra in _extras(ast.parse(file.read_text(encoding="utf-8"))):
+                used |= {key.value: str(file) for key in extra.keys if isinstance(key, ast.Constant)}
+    assert {"caller", "rotation", "reason"} <= set(used)
+    assert {name: file for name, file in used.items() if name not in FIELDS} == {}
