@@ -153,9 +153,25 @@ class Channel:
 
     def _readable(self) -> None:
         try:
+            self._read()
+        except ConnectionResetError:
+            # The other side has ended and left something of ours unread. Linux says so once and first; what it had
+            # sent is still here, and then its end (net/unix/af_unix.c, unix_release_sock). libuv watches no more.
+            while self._open and self._reading:
+                self._read()
+
+    def _read(self) -> None:
+        """Take one packet.
+
+        Raises:
+            ConnectionResetError: see above.
+        """
+        try:
             packet, fds, _, _ = socket.recv_fds(self._sock, _CHUNK + 1, _MAX_FDS)
         except BlockingIOError:
             return
+        except ConnectionResetError:
+            raise
         except OSError:
             self._lost()
             return

@@ -72,6 +72,6 @@ def test_every_field_that_the_code_gives_is_written() -> None:
     for package in ("signer", "hsm"):
         for file in (REPOSITORY / package).rglob("*.py"):
             for extra in _extras(ast.parse(file.read_text(encoding="utf-8"))):
-                used |= {key.value: str(file) for key in extra.keys if isinstance(key, ast.Constant)}
+                used |= {str(key.value): str(file) for key in extra.keys if isinstance(key, ast.Constant)}
     assert {"caller", "rotation", "reason"} <= set(used)
     assert {name: file for name, file in used.items() if name not in FIELDS} == {}

@@ -117,7 +117,7 @@ def test_in_the_silence_between_rounds_the_next_round_is_expected() -> None:
 
 
 def test_a_sole_producers_next_round_is_expected_after_its_pause() -> None:
-    """nodeos makes the 12 blocks of 6 s in 5.4 s. The pause is no beat, and the first request after it is due."""
+    """12 blocks of 6 s are made in 5.4 s. The pause is no beat, and the first request after it is due."""
     pace = Pace()
     for number in range(2):
         for block in range(12):

@@ -1,0 +1,54 @@
+"""The laws of a channel: what was sent arrives, whole and in order, whatever becomes of the sender."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import uvloop
+
+from signer.channel import Channel, pair
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PATIENCE_S = 10.0
+
+
+class _End:
+    """One end of a channel, and what came there."""
+
+    def __init__(self, sock: Any) -> None:  # noqa: ANN401 - a socket
+        self.messages: list[dict[str, Any]] = []
+        self.fds: list[int] = []
+        self.closed = asyncio.Event()
+        self.channel = Channel(sock, self._take, self.closed.set)
+
+    def _take(self, message: dict[str, Any], fds: list[int]) -> None:
+        self.messages.append(message)
+        self.fds += fds
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_nothing_is_lost_of_a_process_that_ends_with_a_message_unread(run: Callable[..., None]) -> None:
+    """As a signing process that was replaced: its last decisions, while the supervisor asks it something."""
+
+    async def scene() -> None:
+        theirs, ours = pair()
+        end, other = _End(ours), _End(theirs)
+        for number in range(20):
+            other.channel.send({"number": number, "text": "x" * 100_000 * (number == 7)})
+        other.channel.send({"number": 20}, [0])
+        end.channel.send({"unread": True})
+        await other.channel.flush()
+        other.channel.close()
+        async with asyncio.timeout(_PATIENCE_S):
+            await end.closed.wait()
+        assert [message["number"] for message in end.messages] == list(range(21))
+        assert len(end.fds) == 1
+        os.close(end.fds[0])
+        assert other.messages == []
+
+    run(scene())
