@@ -140,8 +140,11 @@ class Channel:
                 self._loop.add_writer(self._sock.fileno(), self._flush)
                 return
             except OSError:
-                self._lost()
-                return
+                # The other side has ended. What it had sent before is still to be read, and tells of its end.
+                for _, unsent in self._unsent:
+                    _close_all(unsent)
+                self._unsent.clear()
+                break
             self._unsent.popleft()
             _close_all(fds)
         self._loop.remove_writer(self._sock.fileno())

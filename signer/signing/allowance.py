@@ -17,7 +17,7 @@ class Allowance:
         self._at_s = now_s
 
     def take(self, count: int, now_s: float) -> None:
-        """Count what has come since the last time, as if it had come at one pace."""
+        """Count what has come since the last time."""
         left = self._left + (now_s - self._at_s) * self._per_s - count
         self._left = min(self._per_s, max(-self._per_s, left))
         self._at_s = now_s

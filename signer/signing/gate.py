@@ -44,12 +44,18 @@ _NO_DESCRIPTOR_S = 0.02
 #: and then in a second, before it is crowded. A nodeos whose key is refused asks some 20 times a second, cleos a few
 #: times.
 _IDLE_PER_S = 100
-#: More connections in a second than these are a storm (deploy/figures.md has what it costs).
-_COME_PER_S = 2000
+#: More connections than these within so many ns are a storm, until a second after the last of it: 2,000 a second cost
+#: nodeos nothing (deploy/figures.md). Counted by time and not from request to request: nodeos is silent for minutes.
+_COME = 200
+_COME_NS = 100_000_000
+_STORM_NS = 1_000_000_000
 #: Connections that a listener keeps in a storm. nodeos has one, whatever the number of its keys.
 _KEEP = 4
-#: A storm is logged this often, in s.
-_SAY_AGAIN_S = 60.0
+#: One that was idle for so long makes place for another, in ns: a round of the most producers that there can be is not
+#: longer (eosio.system: max_producers is 125, of 12 blocks each).
+_KEEP_IDLE_NS = 750_000_000_000
+#: A storm is logged this often, in ns.
+_SAY_AGAIN_NS = 60_000_000_000
 #: A crowded listener pauses between its turns, in s. uvloop counts whole ms: half of one would be no pause at
 #: all, and a loop that turns without one keeps a lane, or nodeos, from a processor that they share.
 _PAUSE_S = 0.001
@@ -110,11 +116,13 @@ class Gate:
         self._queue: deque[tuple[socket.socket, Call, bytes]] = deque()
         self._handing: asyncio.TimerHandle | None = None
         self._idle = Allowance(_IDLE_PER_S, self._loop.time())
-        self._come = Allowance(_COME_PER_S, self._loop.time())
         self._came = 0
-        self._stormed = False
-        self._silent_until = 0.0
+        self._came_since_ns = 0
+        self._stormed_ns = -_STORM_NS
+        self._said_ns = -_SAY_AGAIN_NS
+        self._leaving = False
         self._kept: dict[socket.socket, Call] = {}
+        self._resting: set[socket.socket] = set()  # of these, the ones without a request in work
         self._closed = False
         self._open()
 
@@ -202,10 +210,14 @@ class Gate:
                 self._loop.call_later(_NO_DESCRIPTOR_S, self._open)
                 self._evict()
             return None  # or the client is gone, or another process was faster
-        self._came += 1
         conn.setblocking(False)
         call = identify(self._listener, conn, address)
-        call.began_ns = time.monotonic_ns()
+        call.began_ns = now = time.monotonic_ns()
+        if now - self._came_since_ns > _COME_NS:
+            self._came_since_ns, self._came = now, 0
+        self._came += 1
+        if self._came > _COME:
+            self._note_storm(now)
         return conn, call
 
     def _read(self, conn: socket.socket, call: Call) -> bool:
@@ -218,17 +230,18 @@ class Gate:
         except OSError:
             data = b""
         if not data:
+            self._kept.pop(conn, None)
             conn.close()
             return False
         signer = self._signer
         short = len(data) < _READ and len(data) <= self._listener.max_header_bytes
         request = fast_request.parse(data) if signer is not None and short else None
         if signer is None or request is None or not self._is_ours(conn, request):
+            self._kept.pop(conn, None)
             self._hand_to_uvicorn(conn, call, data)
             return True
         self.answering += 1
         signer.sign_fast(call, request.body, lambda answer: self._answer(conn, call, request, answer))
-        self._look_for_storm()  # now: a lane signs meanwhile
         return True
 
     def _is_ours(self, conn: socket.socket, request: FastRequest) -> bool:
@@ -240,70 +253,85 @@ class Gate:
     def _answer(self, conn: socket.socket, call: Call, request: FastRequest, answer: bytes) -> None:
         self.answering -= 1
         signed = answer.startswith(_SIGNED)
-        keep = self._stormed and signed and self._may_keep(call, request)
+        keep = signed and self._may_keep(conn, call, request)
         if keep:
             answer = answer.replace(_CLOSE, b"", 1)
         try:
             # A fresh socket's buffer takes a few hundred bytes whole; a client that has left gets nothing.
-            conn.send(answer)
+            keep = conn.send(answer) == len(answer) and keep
         except OSError:
             keep = False
         if keep:
             self._keep(conn, call)
         else:
+            self._kept.pop(conn, None)
             conn.close()
         if not signed:
             self._count_idle()
 
     # -- in a storm ----------------------------------------------------------------------------------
 
-    def _look_for_storm(self) -> None:
-        """See whether more connections come than a listener has any use for."""
-        now = self._loop.time()
-        self._come.take(self._came, now)
-        stormed = self._come.is_used_up(now)
-        if stormed and not self._stormed and now > self._silent_until:
-            self._silent_until = now + _SAY_AGAIN_S
-            fields = {"listener": self._listener.address, "count": self._came}
-            log.warning("storm of connections; a few that sign are kept", extra=fields)
-        self._came = 0
-        self._stormed = stormed
+    def _note_storm(self, now_ns: int) -> None:
+        self._stormed_ns = now_ns
+        if now_ns - self._said_ns > _SAY_AGAIN_NS:
+            self._said_ns = now_ns
+            log.warning("storm of connections", extra={"listener": self._listener.address})
 
-    def _may_keep(self, call: Call, request: FastRequest) -> bool:
-        return len(self._kept) < _KEEP and not (self._closed or call.rehearsal or request.ends)
+    def _may_keep(self, conn: socket.socket, call: Call, request: FastRequest) -> bool:
+        """Whether a connection stays open after its signature."""
+        if call.began_ns - self._stormed_ns > _STORM_NS or self._leaving or call.rehearsal or request.ends:
+            return False
+        if conn in self._kept or len(self._kept) < _KEEP:
+            return True
+        for other in self._resting:
+            if call.began_ns - self._kept[other].began_ns > _KEEP_IDLE_NS:
+                self._release(other)
+                other.close()
+                return True
+        return False
 
     def keep(self, conn: socket.socket) -> None:
         """Go on with a connection that the gate of another process kept on this listener."""
-        if self._closed:
-            conn.close()
-            return
         conn.setblocking(False)
         try:
             address = conn.getpeername()
         except OSError:
             conn.close()  # the client is gone
             return
-        self._keep(conn, identify(self._listener, conn, address))
+        if self._leaving or len(self._kept) >= 2 * _KEEP:  # its own, and another gate's
+            conn.close()
+            return
+        call = identify(self._listener, conn, address)
+        call.began_ns = self._stormed_ns = (
+            time.monotonic_ns()
+        )  # it was one there, and this gate has just begun to count
+        self._keep(conn, call)
 
     def _keep(self, conn: socket.socket, call: Call) -> None:
         conn.setsockopt(
             socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1
         )  # a client whose machine died is gone some day
         self._kept[conn] = call
+        self._resting.add(conn)
         self._loop.add_reader(conn.fileno(), self._asks_again, conn)
 
+    def _release(self, conn: socket.socket) -> None:
+        self._loop.remove_reader(conn.fileno())
+        self._resting.discard(conn)
+        del self._kept[conn]
+
     def _asks_again(self, conn: socket.socket) -> None:
-        call = self._release(conn)
+        """Read the next request of a connection. It has its place until the answer says that it ends."""
+        self._loop.remove_reader(conn.fileno())
+        self._resting.discard(conn)
+        call = self._kept[conn]
         call.began_ns = time.monotonic_ns()
         self._read(conn, call)
 
-    def _release(self, conn: socket.socket) -> Call:
-        self._loop.remove_reader(conn.fileno())
-        return self._kept.pop(conn)
-
     def leave(self) -> list[socket.socket]:
-        """Return what was kept, once this gate is closed, for the gate of another process."""
-        left = list(self._kept)
+        """Keep nothing from now on. Returns what was kept and is idle, for the gate of another process."""
+        self._leaving = True
+        left = list(self._resting)
         for conn in left:
             self._release(conn)
         return left

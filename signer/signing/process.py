@@ -141,8 +141,8 @@ class SigningProcess:
 
     def _end(self) -> None:
         self._ended.set()
+        self._server.leave(self._channel.send)  # first: what is in the queues may take some ms
         self._server.stop_accepting()  # now: whoever is answered after this finds the next generation
-        self._server.leave(self._channel.send)
         self._server.end()
 
     # -- the supervisor ------------------------------------------------------------------------------

@@ -74,6 +74,7 @@ class Server(uvicorn.Server):
         """
         for server in self.servers:
             server.close()
+        await asyncio.sleep(_POLL_S)  # what was accepted a moment ago is no connection of uvicorn's yet
         end = time.monotonic() + _DRAIN_S
         while self.unanswered and time.monotonic() < end:  # noqa: ASYNC110 - uvicorn tells nobody of its last close
             await asyncio.sleep(_POLL_S)
@@ -115,7 +116,7 @@ class GateServer(Server):
             gate.close()
 
     def leave(self, send: Callable[[Message, list[int]], None]) -> None:
-        """After `stop_accepting`: leave the connections that are kept between requests to the next generation.
+        """Leave the connections that are kept between requests to the next generation, and keep no others.
 
         Args:
             send: to the supervisor, which hands them on.
@@ -135,6 +136,9 @@ class GateServer(Server):
         """Take a connection that the generation before left; return whether the message is about one."""
         if message["type"] != KEPT:
             return False
+        if not fds:
+            log.warning("a kept connection is lost", extra={"listener": message["listener"]})
+            return True
         conn = socket.socket(fileno=fds[0])
         for listener, gate in zip(self._listeners, self._gates, strict=False):
             if listener.address == message["listener"]:

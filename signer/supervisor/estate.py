@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: The environment variable. It has the descriptor's number.
 VARIABLE: Final = "SIGNER_ESTATE"
 #: Of the estate. Raised whenever an older image would misread it, or a newer one an older estate.
-FORMAT: Final = 1
+FORMAT: Final = 2
 #: PINs have 256 bytes at most (hsm.pin), and a packet some hundred of them.
 _MAX_PINS: Final = 100_000
 

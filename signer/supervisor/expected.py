@@ -23,8 +23,8 @@ _REQUEST_S: Final = 0.010
 #: A processor is needed for so long, in s, by what a hand-over sets off (the kernel frees what processes had), and by a
 #: process that begins, before it runs what could sleep: the kernel's exec, and Python's own start.
 _QUIET_S: Final = 0.060
-#: Many nodes may leave no room, and a reload must go on.
-_PATIENCE_S: Final = 1.0
+#: Many nodes may leave no room, and what was killed must be replaced within a second.
+_PATIENCE_S: Final = 0.5
 
 
 class Expected:
@@ -62,7 +62,7 @@ class Expected:
         return self._between(now, now + _AHEAD_S)
 
     def quiet_in(self) -> float:
-        """Return in how many s, about 1 at most, nodeos does not ask for a moment."""
+        """Return in how many s, half of one at most, nodeos does not ask for a moment."""
         now = begin = self._clock()
         for at in self._between(now - _REQUEST_S, now + _PATIENCE_S):
             if at - begin > _QUIET_S:

@@ -184,6 +184,10 @@ class Generation(Worker):
     def told(self, message: Message, fds: list[int]) -> None:
         """Take decisions, that it listens, alarms, what its wallet listeners ask, and connections that it leaves."""
         kind = message["type"]
+        if kind == KEPT:
+            self._on_kept(self, message, fds)
+            return
+        assert not fds  # noqa: S101 - nothing else has one
         if kind == "audit":
             for entry in message["entries"]:
                 self._on_audit(entry)
@@ -191,8 +195,6 @@ class Generation(Worker):
             self._on_lease(self, message)
         elif kind == "listening":
             self.listening.set()
-        elif kind == KEPT:
-            self._on_kept(self, message, fds)
         elif kind == alarm.MESSAGE and message["on"]:
             self._alarms.raised(self._source, message["name"], message["subject"], message["text"])
         elif kind == alarm.MESSAGE:

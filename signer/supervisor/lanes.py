@@ -224,6 +224,7 @@ class LaneKeeper:
 
     async def _try_one(self) -> None:
         locks = self._locks
+        await self._expected.quiet()  # before the PIN is looked at
         try:
             fingerprint = self._source.fingerprint()
             refused = self._blocked(fingerprint)
@@ -314,7 +315,6 @@ class LaneKeeper:
         Raises:
             _OpenError: it did not open; `kind` says how.
         """
-        await self._expected.quiet()
         try:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         except OSError as error:

@@ -298,9 +298,12 @@ class Supervisor:
 
     def _connection_left(self, generation: Generation, message: Message, fds: list[int]) -> None:
         """Hand a connection that an old generation kept to the one in its place; without one it is closed."""
+        next_one = self._current if self._current is not generation else None
         try:
-            if self._current is not None and self._current is not generation:
-                self._current.send(message, fds)
+            if next_one is not None and next_one.accepts:
+                next_one.send(message, fds)
+            elif not self._stopping.is_set():
+                log.warning("a kept connection is lost", extra={"reason": "no other process takes it"})
         except OSError as error:
             log.warning("a kept connection is lost", extra={"reason": error.strerror})
         finally:
@@ -843,6 +846,8 @@ class Supervisor:
             except TimeoutError:
                 raise AdminError("the new signing process does not listen; see the log") from None
             await self._expected.quiet()
+            if replacement.ended.is_set():
+                raise AdminError("the new signing process ended before the hand-over; see the log")
         except BaseException:
             self._preparing = None
             await replacement.kill()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import time
@@ -309,6 +310,9 @@ class Worker(ABC):
             self.checked[message["token"]].set()
         else:
             self.told(message, fds)
+            return
+        for fd in fds:  # none of ours comes with a descriptor
+            os.close(fd)
 
     def _lost(self) -> None:
         self.questions.close()

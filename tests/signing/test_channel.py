@@ -52,3 +52,21 @@ def test_nothing_is_lost_of_a_process_that_ends_with_a_message_unread(run: Calla
         assert other.messages == []
 
     run(scene())
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_nothing_is_lost_because_something_is_sent_to_who_has_ended(run: Callable[..., None]) -> None:
+    async def scene() -> None:
+        theirs, ours = pair()
+        end, other = _End(ours), _End(theirs)
+        for number in range(20):
+            other.channel.send({"number": number})
+        await other.channel.flush()
+        other.channel.close()
+        end.channel.send({"too late": True}, [0])
+        async with asyncio.timeout(_PATIENCE_S):
+            await end.closed.wait()
+        assert [message["number"] for message in end.messages] == list(range(20))
+        assert end.channel.unsent == 0
+
+    run(scene())

@@ -15,8 +15,8 @@ from rig.condition import until
 if TYPE_CHECKING:
     from rig.site import Site
 
-#: More than a listener may have at once and in the second in which they come.
-_STORM = 6000
+#: More than a listener may have within a tenth of a second, also on a slow machine.
+_STORM = 2000
 _TARGET = "/v1/wallet/sign_digest"
 
 
@@ -55,8 +55,9 @@ def test_a_kept_connection_signs_in_the_next_generation_too(site: Site, how: str
         assert done.returncode == 0, f"{done.stdout}{done.stderr}"
         assert site.status()["signing_pid"] != before
         assert client.sock is held
-        # The new generation has seen no storm: its answer is the last.
-        assert not _ask(client, site.key("r1-1"))
+        # There was a storm a moment ago; when that is a second ago, an answer is the last.
+        until(lambda: not _ask(client, site.key("r1-1")), "the storm is over")
+        assert site.status()["problems"] == []
     assert not site.events("a kept connection is lost")
 
 
