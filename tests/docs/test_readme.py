@@ -204,7 +204,7 @@ _PATHS = sorted(
             word.removeprefix("./").partition("/")[0] in _ROOTS
             or re.search(r"\.(md|toml|lock|json|log)$", word)
         )
-        and not word.startswith(("DIR/", "STATE/", ".signer", "/"))
+        and not word.startswith(("DIR/", "STATE/", ".signer", ".rotating", "/"))
     }
     - {"signer"}
 )
