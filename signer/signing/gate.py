@@ -82,8 +82,9 @@ class Gate:
     it takes all connections that wait at once and pauses, and what is not a request as nodeos sends it waits in a queue
     for uvicorn. So the signing process keeps time for nodeos' requests, and the machine a processor for nodeos.
 
-    In a storm of connections it keeps a few that got a signature. It never closes one of these while it is idle: nodeos
-    would find that out with its next request, and lose it. The first answer after the storm ends them.
+    In a storm of connections it keeps a few that got a signature. While one of these is idle, and not for longer than
+    any round, it is never closed: nodeos would find that out with its next request, and lose it. The first answer
+    after the storm ends it.
 
     Args:
         listener: whose connections these are.
@@ -302,15 +303,13 @@ class Gate:
             conn.close()
             return
         call = identify(self._listener, conn, address)
-        call.began_ns = self._stormed_ns = (
-            time.monotonic_ns()
-        )  # it was one there, and this gate has just begun to count
+        # There was a storm there, and this gate has just begun to count.
+        call.began_ns = self._stormed_ns = time.monotonic_ns()
         self._keep(conn, call)
 
     def _keep(self, conn: socket.socket, call: Call) -> None:
-        conn.setsockopt(
-            socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1
-        )  # a client whose machine died is gone some day
+        # So that a client whose machine died is gone some day.
+        conn.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._kept[conn] = call
         self._resting.add(conn)
         self._loop.add_reader(conn.fileno(), self._asks_again, conn)

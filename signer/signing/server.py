@@ -121,9 +121,8 @@ class GateServer(Server):
         Args:
             send: to the supervisor, which hands them on.
         """
-        for listener, gate in zip(
-            self._listeners, self._gates, strict=False
-        ):  # none is open before the start
+        # No gate is open before the start.
+        for listener, gate in zip(self._listeners, self._gates, strict=False):
             for conn in gate.leave():
                 with conn:
                     try:
