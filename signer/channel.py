@@ -121,9 +121,7 @@ class Channel:
         self._open = False
         self._loop.remove_reader(self._sock.fileno())
         self._loop.remove_writer(self._sock.fileno())
-        for _, fds in self._unsent:
-            _close_all(fds)
-        self._unsent.clear()
+        self._drop_unsent()
         self._wake()
         _close_all(self._fds)
         self._sock.close()
@@ -141,14 +139,17 @@ class Channel:
                 return
             except OSError:
                 # The other side has ended. What it had sent before is still to be read, and tells of its end.
-                for _, unsent in self._unsent:
-                    _close_all(unsent)
-                self._unsent.clear()
+                self._drop_unsent()
                 break
             self._unsent.popleft()
             _close_all(fds)
         self._loop.remove_writer(self._sock.fileno())
         self._wake()
+
+    def _drop_unsent(self) -> None:
+        for _, fds in self._unsent:
+            _close_all(fds)
+        self._unsent.clear()
 
     def _wake(self) -> None:
         if self._flushed is not None and not self._flushed.done():

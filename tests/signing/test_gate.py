@@ -297,9 +297,16 @@ def test_what_leads_to_no_signature_uses_up_the_share_of_a_listener() -> None:
     async def scene() -> None:
         async with _held() as (_, gate, standby):
             counted: list[bool] = []
-            gate._count_idle = lambda: counted.append(True)  # type: ignore[method-assign]  # noqa: SLF001 - as above
+            count = gate._count_idle  # noqa: SLF001 - its share
+
+            def take() -> None:
+                counted.append(True)
+                count()
+
+            gate._count_idle = take  # type: ignore[method-assign]  # noqa: SLF001 - as above
             assert b" 500 " in await asyncio.wait_for(_exchange(standby, _request()), _PATIENCE_S)
             assert counted == [True]
+            assert not gate._is_crowded()  # noqa: SLF001 - one refusal is within it
 
     asyncio.run(scene())
 
