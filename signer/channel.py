@@ -171,7 +171,7 @@ class Channel:
             ConnectionResetError: see above.
         """
         try:
-            packet, fds, _, _ = socket.recv_fds(self._sock, _CHUNK + 1, _MAX_FDS)
+            packet, fds = _packet(self._sock)
         except BlockingIOError:
             return
         except ConnectionResetError:
@@ -211,7 +211,7 @@ def receive_blocking(sock: socket.socket) -> tuple[Message, list[int]]:
     partial: list[bytes] = []
     owned: list[int] = []
     while True:
-        packet, fds, _, _ = socket.recv_fds(sock, _CHUNK + 1, _MAX_FDS)
+        packet, fds = _packet(sock)
         owned.extend(fds)
         if not packet:
             _close_all(owned)
@@ -219,6 +219,15 @@ def receive_blocking(sock: socket.socket) -> tuple[Message, list[int]]:
         partial.append(packet[1:])
         if packet[:1] == _LAST:
             return json.loads(b"".join(partial)), owned
+
+
+def _packet(sock: socket.socket) -> tuple[bytes, list[int]]:
+    """Receive one packet, and the descriptors that came with it."""
+    packet, fds, _, _ = socket.recv_fds(sock, _CHUNK + 1, _MAX_FDS)
+    for fd in fds:
+        # recv_fds does not hand its flags, as MSG_CMSG_CLOEXEC, to the kernel (python/cpython, Lib/socket.py).
+        os.set_inheritable(fd, False)
+    return packet, fds
 
 
 def _copies(fds: Sequence[int]) -> list[int]:

@@ -226,7 +226,10 @@ class Gate:
         try:
             data = conn.recv(_READ)
         except (BlockingIOError, InterruptedError):
-            self._wait(conn, call)
+            if conn in self._kept:
+                self._rest(conn)  # woken for nothing
+            else:
+                self._wait(conn, call)
             return True
         except OSError:
             data = b""
@@ -311,6 +314,10 @@ class Gate:
         # So that a client whose machine died is gone some day.
         conn.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._kept[conn] = call
+        self._rest(conn)
+
+    def _rest(self, conn: socket.socket) -> None:
+        """A kept connection has no request in work."""
         self._resting.add(conn)
         self._loop.add_reader(conn.fileno(), self._asks_again, conn)
 

@@ -48,6 +48,7 @@ def test_nothing_is_lost_of_a_process_that_ends_with_a_message_unread(run: Calla
             await end.closed.wait()
         assert [message["number"] for message in end.messages] == list(range(21))
         assert len(end.fds) == 1
+        assert not os.get_inheritable(end.fds[0])  # an upgrade begins programs that know nothing of it
         os.close(end.fds[0])
         assert other.messages == []
 

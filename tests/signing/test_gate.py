@@ -501,6 +501,22 @@ def test_a_connection_is_kept_in_a_storm_and_ended_by_the_first_answer_after_it(
     assert [vars(record)["listener"] for record in said] == ["test"]
 
 
+def test_a_kept_connection_that_is_woken_for_nothing_rests_on() -> None:
+    """With the timer of a new one it would end, and its place be taken for ever."""
+
+    async def scene() -> None:
+        async with _stormed() as (_, _, gate, address):
+            client = await _Client.connect(address)
+            assert await _is_kept(client)
+            (conn,) = gate._kept  # noqa: SLF001 - only there it shows
+            gate._asks_again(conn)  # noqa: SLF001 - Linux does so seldom
+            assert gate.pending == 0
+            assert await _is_kept(client)
+            client.leave()
+
+    asyncio.run(scene())
+
+
 def test_without_a_storm_no_connection_is_kept() -> None:
     _, answer = _ask(_listener(), _request())
 
