@@ -45,8 +45,9 @@ _NO_DESCRIPTOR_S = 0.02
 #: times.
 _IDLE_PER_S = 100
 #: More connections than these within so many ns are a storm, until a second after the last of it: 2,000 a second cost
-#: nodeos nothing (deploy/figures.md). Counted by time and not from request to request: nodeos is silent for minutes.
-_COME = 200
+#: nodeos nothing yet (deploy/figures.md), but who asks in a closed loop waits for each of them. Counted by time and not
+#: from request to request: nodeos is silent for minutes.
+_COME = 50
 _COME_NS = 100_000_000
 _STORM_NS = 1_000_000_000
 #: Connections that a listener keeps in a storm. nodeos has one, whatever the number of its keys.

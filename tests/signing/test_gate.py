@@ -691,7 +691,7 @@ def test_many_connections_within_a_moment_are_a_storm_and_as_many_over_time_are_
         async with _stormed() as (_, _server, gate, address):
             _calm(gate)
             for _ in range(50):
-                for _ in range(10):
+                for _ in range(2):
                     socket.create_connection(address).close()
                 await asyncio.sleep(0.01)  # it is the pace that is looked at
             client = await _Client.connect(address)
