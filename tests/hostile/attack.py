@@ -179,6 +179,8 @@ class Attack:
             writer.write(head + end)
         try:
             for byte in content:
+                if writer.is_closing():
+                    return  # uvloop's write raises no OSError then
                 writer.write(bytes([byte]))
                 await writer.drain()
                 await asyncio.sleep(0.05)
