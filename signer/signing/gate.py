@@ -66,8 +66,8 @@ _PAUSE_S = 0.001
 _TURN = 256
 _TURN_NS = 1_000_000
 #: Between two connections that are handed to uvicorn then, in s. Each may take 1 ms of the signing process's time, and
-#: one that works 30 % of it is no real-time process (hsm.realtime): with 2 ms, one block in ten was lost to requests
-#: in a pipeline, with this one in a hundred (deploy/figures.md).
+#: one that works 30 % of it is no real-time process (hsm.realtime): with 2 ms, one signature in ten failed under
+#: requests in a pipeline, with this one in sixty (deploy/figures.md).
 _HAND_S = 1 / _IDLE_PER_S
 
 
