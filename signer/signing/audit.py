@@ -103,6 +103,7 @@ TORN_TAIL: Final = "torn-tail"
 LOG_DAMAGED: Final = "log-damaged"
 LOG_MISSING: Final = "log-missing"
 SYNC_FAILED: Final = "sync-failed"
+ENTRIES_LOST: Final = "entries-lost"
 
 #: Acts that the signer writes itself, when it does them: nobody else may use these names.
 RESERVED: Final = frozenset(
@@ -110,7 +111,7 @@ RESERVED: Final = frozenset(
         *(START, STOP, RELOAD, UPGRADE, SIGNING_ENDED, FREEZE, UNFREEZE, TOKEN_RETRY, PIN_REFUSED, PROBE),
         *(ALARM, ALARM_ENDED, DISMISS),
         *(UNLOCK, LOCK, SET_TIMEOUT, WRONG_PIN, CREATE_KEY, REMOVE_KEY, LEASE),
-        *(TORN_TAIL, LOG_DAMAGED, LOG_MISSING, SYNC_FAILED, LOST),
+        *(TORN_TAIL, LOG_DAMAGED, LOG_MISSING, SYNC_FAILED, ENTRIES_LOST, LOST),
     }
 )
 

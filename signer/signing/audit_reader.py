@@ -13,6 +13,7 @@ from signer.signing.audit import (
     ACT,
     AT,
     DETAIL,
+    ENTRIES_LOST,
     HASH,
     KIND,
     LOG_DAMAGED,
@@ -48,7 +49,7 @@ _HASHES: Final = 10_000
 #: A running signer's write(2) may be half visible for microseconds: how often to look again, 5 ms apart.
 _LOOKS: Final = 20
 _LOOK_SECONDS: Final = 0.005
-_NOTED_ACTS: Final = frozenset({TORN_TAIL, LOG_DAMAGED, LOG_MISSING, SYNC_FAILED})
+_NOTED_ACTS: Final = frozenset({TORN_TAIL, LOG_DAMAGED, LOG_MISSING, SYNC_FAILED, ENTRIES_LOST})
 
 
 @dataclass(frozen=True, slots=True)

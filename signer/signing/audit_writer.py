@@ -2,7 +2,8 @@
 
 What can be lost:
 
-* The process is killed: the entries not yet given to `append`, and those that wait in `queued`.
+* The process is killed: the entries not yet given to `append`, and those that wait in `queued`. That some waited
+  is in the lock file by then, and an `entries-lost` act says so at the next start.
 * The power fails: also everything since the last `sync` that returned.
 * The file has reached its size and another begins (signer.signing.audit_files): nothing.
 * The disk stays full: entries above QUEUE_LIMIT. A `gap` entry says how many, with the signatures per key.
@@ -24,6 +25,7 @@ from signer.errors import AuditError, FormatError
 from signer.signing import audit_files
 from signer.signing.audit import (
     COUNTERS,
+    ENTRIES_LOST,
     KEY,
     KEY_COUNT,
     KIND,
@@ -63,6 +65,10 @@ DEFAULT_MAX_BYTES: Final = 64_000_000
 _BLOCK: Final = 65536
 _WRITER: Final = "signer"
 _OPEN_FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+#: What the lock file has: the writer's pid, and that entries wait in memory. Always so many bytes, in their place
+#: since the disk had room.
+_WAITING: Final = "waiting"
+_LOCK_BYTES: Final = 32
 _CHECKPOINT_START: Final = b'\n{"kind":"counters",'
 
 
@@ -98,6 +104,8 @@ class AuditWriter:
         self._first = 1
         self.max_bytes = max_bytes
         self._lock: int | None = None
+        self._waits = False
+        self._entries_lost = False
         self._file: int | None = None
         self._partial = False
         self._sync_failed = False
@@ -231,6 +239,7 @@ class AuditWriter:
         except OSError as error:
             raise self._degrade("cannot be written", error) from None
         self.degraded = None
+        self._tell_waiting(waits=False)
 
     def _write_batch(self, batch: list[Entry | Gap], checkpoint_at: str | None) -> None:
         """Write all of `batch` or nothing."""
@@ -325,6 +334,8 @@ class AuditWriter:
 
     def _degrade(self, what: str, error: OSError) -> AuditError:
         self.degraded = f"audit log {self.path} {what}: {error.strerror or type(error).__name__}"
+        if self._queue:
+            self._tell_waiting(waits=True)
         return AuditError(
             f"{self.degraded}. {self.queued} entries wait in memory and {self.lost} are lost; "
             "signing goes on. Make room on that disk or repair it.",
@@ -346,8 +357,12 @@ class AuditWriter:
         if acts is None:
             os.close(file)
             self._replace_damaged(at)
-            return
-        self._file = file
+            acts = []
+        else:
+            self._file = file
+        if self._entries_lost:
+            acts.append(Act(at, ENTRIES_LOST, _WRITER, "the signer ended while entries waited for the disk"))
+            self._entries_lost = False
         self._queue.extendleft(reversed(acts))
 
     def _take_lock(self) -> None:
@@ -357,20 +372,33 @@ class AuditWriter:
         lock_path = self.path.with_name(self.path.name + ".lock")
         lock = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
+            said = os.pread(lock, _LOCK_BYTES, 0).decode("ascii", "replace").split()
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(lock)
             raise AuditError(
-                f"audit log {self.path} is written by process {holder}; stop that signer first",
+                f"audit log {self.path} is written by process {said[0] if said else 'unknown'}; "
+                "stop that signer first",
             ) from None
         except OSError:
             os.close(lock)
             raise
         self._lock = lock
-        with contextlib.suppress(OSError):  # a full disk: the lock holds without the pid
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, f"{os.getpid()}\n".encode("ascii"), 0)
+        self._entries_lost = self._waits = _WAITING in said[1:]
+        self._write_lock()
+
+    def _tell_waiting(self, *, waits: bool) -> None:
+        if waits != self._waits:
+            self._waits = waits
+            self._write_lock()
+
+    def _write_lock(self) -> None:
+        if self._lock is None:
+            return
+        text = f"{os.getpid()} {_WAITING if self._waits else ''}"
+        with contextlib.suppress(OSError):  # a disk that was full from the start: the lock holds without it
+            os.pwrite(self._lock, f"{text:<{_LOCK_BYTES - 1}}\n".encode("ascii"), 0)
+            os.fdatasync(self._lock)
 
     def _recover(self, file: int, at: str) -> list[Act] | None:
         """Set the state from the end of the file; return the acts to record, None if the log is damaged."""

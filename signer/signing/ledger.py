@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from signer.signing.audit import (
     ACT,
     AT,
+    ENTRIES_LOST,
     KEY,
     KIND,
     LOG_DAMAGED,
@@ -48,9 +49,9 @@ _MARKS: Final = (b'"verdict":"signed"', b'{"kind":"act"', b'{"kind":"gap"')
 
 #: Acts that are written before a start, about what was there: they say nothing of how long the signer ran.
 _OF_NO_SIGNER: Final = frozenset(
-    {TORN_TAIL, LOG_DAMAGED, LOG_MISSING, SYNC_FAILED, "token-create", "token-revoke"}
+    {TORN_TAIL, LOG_DAMAGED, LOG_MISSING, SYNC_FAILED, ENTRIES_LOST, "token-create", "token-revoke"}
 )
-#: Signatures on their way to the log when a process is killed or the power fails: 0.05 s and one sync of the disk
+#: Signatures on their way to the log when a process is killed or the power fails: 0.06 s and two syncs of the disk
 #: (signer.supervisor.audit), in which a producer has one slot, or two where the disk is slow.
 LOST_AT_A_KILL: Final = 2
 
@@ -112,6 +113,9 @@ class Ledger:
             elif fields[KIND] == Kind.GAP and fields[SIGNED]:
                 ledger.holes.append(Hole(at, _moment(fields[UNTIL]), None, "the log lost lines then"))
             elif fields[KIND] == Kind.ACT:
+                if fields[ACT] == ENTRIES_LOST:
+                    reason = "the signer ended while the disk took nothing"
+                    ledger.holes.append(Hole(last if last is not None else at, at, None, reason))
                 if fields[ACT] in _OF_NO_SIGNER:
                     continue
                 hole, stopped = _after(str(fields[ACT]), at, None if stopped else last, stopped=stopped)

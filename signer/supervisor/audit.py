@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("signer.supervisor")
 
-#: Entries wait this long for company, in s; a power loss takes at most this and one disk sync.
+#: Entries wait this long for company, in s. A power loss takes what came in so long, during the sync that was under way
+#: then, and during their own.
 _GATHER_S = 0.05
 #: What the disk did not take is tried again so often, in s, also while nothing else comes.
 _AGAIN_S = 5.0

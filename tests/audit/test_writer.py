@@ -266,6 +266,38 @@ def test_what_the_queue_cannot_hold_becomes_a_gap(log: Path, monkeypatch: pytest
     assert len([note for note in report.notes if "lost" in note]) == 1
 
 
+def test_a_writer_that_ended_while_entries_waited_is_told_at_the_next_start(log: Path) -> None:
+    """Once, whoever ended it; also where the disk is full at that start, and that writer ends too."""
+    writer = AuditWriter(log, AT)
+    writer.append([START])
+    writer.close(AT)
+    for _ in range(2):
+        with disk_full_at(log.stat().st_size):
+            program = appending_program(log, stderr=subprocess.PIPE)
+            assert b"entries wait in memory" in program.communicate()[1]
+        assert program.returncode == 1
+    for _ in range(2):
+        writer = AuditWriter(log, AT)
+        writer.append([START])
+        writer.close(AT)
+    report = verify(log)
+    assert report.ok, report.verdict
+    assert len([note for note in report.notes if "entries-lost" in note]) == 1
+
+
+def test_a_stop_that_cannot_write_what_waits_is_told_at_the_next_start(log: Path) -> None:
+    """It lets the log go all the same."""
+    writer = AuditWriter(log, AT)
+    writer.append([START])
+    with disk_full_at(log.stat().st_size):
+        with pytest.raises(AuditError):
+            writer.append(decisions(3))
+        with pytest.raises(AuditError):
+            writer.close(AT)
+    AuditWriter(log, AT).close(AT)
+    assert [note for note in verify(log).notes if "entries-lost" in note]
+
+
 def test_half_a_line_left_by_a_full_disk_is_repaired(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When even the taking back fails, the next write or the next start repairs it."""
     writer = AuditWriter(log, AT)

@@ -136,6 +136,15 @@ def test_a_torn_end_does_not_hide_how_long_ago_the_last_line_was(tmp_path: Path)
     assert author(book, block(150), {str(OURS.public)}) is Author.UNCLEAR
 
 
+def test_a_signer_that_ended_on_a_full_disk_accuses_nobody(tmp_path: Path) -> None:
+    """Any number of signatures waited for the log, and went with it."""
+    book = ledger(tmp_path, START, signed(block(50)), act("entries-lost", 229), act("start", 230))
+    comparison = Comparison(book, OWN)
+    alone = {str(OURS.public)}
+    assert {comparison.find(block(number), alone).author for number in range(60, 230)} == {Author.UNCLEAR}
+    assert comparison.find(block(300), alone).author is Author.CLONE
+
+
 def test_a_signing_process_that_was_killed_takes_its_last_signatures_with_it(tmp_path: Path) -> None:
     """It answers nodeos before the supervisor has the decision."""
     book = ledger(tmp_path, START, signed(block(50)), act("signing-ended", 100))
