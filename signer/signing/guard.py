@@ -124,7 +124,7 @@ class Guard:
                 if self._give_again:
                     return known
         if producer is not None:
-            producer.check_rate(entry.name, call.caller)
+            producer.check_rate(entry.node, entry.name, call.caller)
         return None
 
     def give(self, entry: KeyEntry, digest: bytes, signature: str, call: Call) -> str | None:

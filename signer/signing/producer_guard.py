@@ -88,6 +88,7 @@ class ProducerGuard:
         "_monotonic_ns",
         "_nodes",
         "_rate",
+        "_rates",
         "_silence_ns",
         "authority",
         "chain",
@@ -121,6 +122,10 @@ class ProducerGuard:
         self._nodes = nodes
         self._silence_ns = terms.silence_ns
         self._rate = Rate(terms.rate_limit, terms.rate_window_ns)
+        # Of each node alone: see _has_enough.
+        self._rates = {
+            node: Rate(terms.rate_limit, terms.rate_window_ns) for node in dict.fromkeys(nodes.values())
+        }
         self._height = Height()
         self._last: Given | None = None
 
@@ -135,16 +140,16 @@ class ProducerGuard:
         now_ns = self._monotonic_ns()
         if self.terms.lease == "enforce" and self._claim(node, key, now_ns) is None:
             raise refuse("lease", self._not_holder(node, key, caller, now_ns))
-        if self._slot_enforced() and slot.same(self._last, node, digest, now_ns):
+        if self._slot_enforced() and self._is_taken(node, digest, now_ns):
             raise refuse("slot", self._same_slot(node, key, caller, now_ns))
 
-    def check_rate(self, key: str, caller: str) -> None:
+    def check_rate(self, node: str, key: str, caller: str) -> None:
         """Refuse one signature too many.
 
         Raises:
             FaultError: rule `rate`.
         """
-        if self.terms.rate == "enforce" and self._rate.exceeded(self._monotonic_ns()):
+        if self.terms.rate == "enforce" and self._has_enough(node, self._monotonic_ns()):
             raise refuse("rate", self._too_many(key, caller))
 
     def give(self, node: str, key: str, digest: bytes, caller: str) -> None:
@@ -154,13 +159,15 @@ class ProducerGuard:
             FaultError: rule `lease`, `slot` or `rate`: it may not leave any more.
         """
         self.check(node, key, digest, caller)
-        self.check_rate(key, caller)
+        self.check_rate(node, key, caller)
         now_ns = self._monotonic_ns()
         self._observe(node, key, digest, caller, now_ns)
+        claim = self._claim(node, key, now_ns)
         if self.terms.lease != "off":
-            self._hold(node, key, now_ns)
+            self._hold(node, key, claim, now_ns)
         self._rate.give(now_ns)
-        self._last = Given(node, digest, now_ns)
+        self._rates[node].give(now_ns)
+        self._last = Given(node, digest, now_ns, claimed=claim is not None)
         if self.savanna and self.terms.height == "observe":
             number = self._height.give(digest)
             if number is not None:
@@ -172,8 +179,7 @@ class ProducerGuard:
             return Claim.HOLDER
         return leases.decide(held, Ask(node, key, now_ns), self.authority, self._nodes, self._silence_ns)
 
-    def _hold(self, node: str, key: str, now_ns: int) -> None:
-        claim = self._claim(node, key, now_ns)
+    def _hold(self, node: str, key: str, claim: Claim | None, now_ns: int) -> None:
         if claim is not None:
             self.lease = leases.signed(
                 self.lease, Ask(node, key, now_ns), claim, self._clock(), self.authority
@@ -184,6 +190,30 @@ class ProducerGuard:
         """With the lease, or with heights: a Savanna chain has no such guard in nodeos."""
         return self.terms.lease == "enforce" or (self.savanna and self.terms.height == "observe")
 
+    def _is_taken(self, node: str, digest: bytes, now_ns: int) -> bool:
+        """Whether another node was given this slot. Who holds the lease has it all the same if the other one does not.
+
+        Else whoever reaches the listener of a node that does not produce could take each slot before the other one.
+        """
+        last = self._last
+        if not slot.same(last, node, digest, now_ns):
+            return False
+        assert last is not None  # noqa: S101 - another node signed
+        return last.claimed or self.lease is None or self.lease.holder != node
+
+    def _has_enough(self, node: str, now_ns: int) -> bool:
+        """Whether a signature is one too many of the producer's.
+
+        Where the lease is only observed, its holder is not refused for what others were given: else whoever reaches the
+        listener of a node that does not produce could use up what the other one needs.
+        """
+        if not self._rate.exceeded(now_ns):  # nearly always
+            return False
+        lease = self.lease
+        if self.terms.lease != "observe" or lease is None or lease.holder != node:
+            return True
+        return self._rates[node].exceeded(now_ns)
+
     def _observe(self, node: str, key: str, digest: bytes, caller: str, now_ns: int) -> None:
         """Tell what `enforce` would have refused."""
         if self.terms.lease == "observe":
@@ -191,7 +221,7 @@ class ProducerGuard:
                 self._tell("lease", self._not_holder(node, key, caller, now_ns))
             if slot.same(self._last, node, digest, now_ns):
                 self._tell("slot", self._same_slot(node, key, caller, now_ns))
-        if self.terms.rate == "observe" and self._rate.exceeded(now_ns):
+        if self.terms.rate == "observe" and self._has_enough(node, now_ns):
             self._tell("rate", self._too_many(key, caller))
 
     def _tell(self, rule: str, text: str) -> None:
@@ -253,6 +283,8 @@ class ProducerGuard:
         While that one still signs it may be called again with more of them.
         """
         self._rate.before(at_ns for _, at_ns in given)
+        for name, rate in self._rates.items():
+            rate.before(at_ns for node, at_ns in given if node == name)
         if given and (self._last is None or self._last.at_ns < given[-1][1]):
             self._last = Given(given[-1][0], b"", given[-1][1])
 

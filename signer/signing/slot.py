@@ -15,11 +15,15 @@ APART_NS: Final = 400_000_000
 
 
 class Given(NamedTuple):
-    """The newest signature of a producer: for whom, of what, when (ns of CLOCK_MONOTONIC)."""
+    """The newest signature of a producer: for whom, of what, when (ns of CLOCK_MONOTONIC), and with a right to it.
+
+    Without one it was given where the lease is observed and another node held it.
+    """
 
     node: str
     digest: bytes
     at_ns: int
+    claimed: bool = True
 
 
 def same(last: Given | None, node: str, digest: bytes, now_ns: int) -> bool:

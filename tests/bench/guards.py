@@ -32,7 +32,7 @@ def main() -> None:
         digest = next(numbers).to_bytes(4) + tail
         guard.check("primary", "key-1", digest, "uid 0")
         repeats.find(digest, "key-1", time.monotonic_ns())
-        guard.check_rate("key-1", "uid 0")
+        guard.check_rate("primary", "key-1", "uid 0")
         return digest
 
     def whole() -> None:

@@ -44,7 +44,7 @@ class World:
         digest = os.urandom(32) if digest is None else digest
         try:
             self.guard.check(NODES[key], key, digest, "uid 0")
-            self.guard.check_rate(key, "uid 0")
+            self.guard.check_rate(NODES[key], key, "uid 0")
             self.guard.give(NODES[key], key, digest, "uid 0")
         except FaultError as error:
             self.said = error.message
@@ -157,6 +157,28 @@ def test_on_savanna_the_slot_is_guarded_without_a_lease(lease: str) -> None:
     assert world.ask("b1", number(2), after_ms=450) == ""
 
 
+@pytest.mark.parametrize(("other_ms", "seen"), [(50, {"lease", "slot", "height"}), (300, set())])
+def test_who_asks_at_a_node_that_does_not_produce_takes_no_slot_from_the_holder(
+    other_ms: int, seen: set[str]
+) -> None:
+    """Before each of its slots: both have a signature, and that is told, or the other is near the slot before."""
+    world = World(lease="observe", savanna=True)
+    world.ask("a1", number(1))
+    for height in range(2, 14):
+        world.ask("b1", number(height), after_ms=500 - other_ms)
+        assert world.ask("a1", number(height), after_ms=other_ms) == ""
+    assert set(world.seen) == seen
+
+
+def test_a_holder_waits_for_the_slot_after_the_one_that_its_predecessor_had() -> None:
+    """Also where a person gave it the lease in between: that one had a right to its signature."""
+    world = World(lease="observe", savanna=True)
+    world.ask("a1", number(1))
+    world.guard.take(Lease("B", Claim.TAKEN, 0.0, 0.0, world.now_ns))
+    assert world.ask("b1", number(1), after_ms=50) == "slot"
+    assert world.ask("b1", number(2), after_ms=450) == ""
+
+
 def test_elsewhere_it_is_not() -> None:
     world = World(lease="off")
     world.ask("a1")
@@ -188,7 +210,7 @@ def test_what_was_refused_or_failed_does_not_count() -> None:
     for _ in range(600):
         world.now_ns += 5 * MS
         world.guard.check("A", "a1", os.urandom(32), "uid 0")
-        world.guard.check_rate("a1", "uid 0")
+        world.guard.check_rate("A", "a1", "uid 0")
     assert [world.ask("a1", after_ms=1) for _ in range(24)] == [""] * 24
 
 
@@ -196,6 +218,14 @@ def test_the_limit_is_of_the_producer_not_of_a_key() -> None:
     world = World(lease="off")
     rules = [world.ask(key, after_ms=1) for key in ("a1", "b1") * 13]
     assert rules == [""] * 24 + ["rate"] * 2
+
+
+def test_who_asks_at_a_node_that_does_not_produce_uses_up_nothing_of_the_holder() -> None:
+    """They get what is left of the producer's, and the holder has all of its own."""
+    world = World(lease="observe")
+    world.ask("a1")
+    assert [world.ask("b1", after_ms=1) for _ in range(30)] == [""] * 23 + ["rate"] * 7
+    assert [world.ask("a1", after_ms=1) for _ in range(24)] == [""] * 23 + ["rate"]
 
 
 def test_a_rate_that_is_observed_refuses_nothing() -> None:

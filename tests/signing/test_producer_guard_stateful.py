@@ -53,7 +53,7 @@ class Producer(RuleBasedStateMachine):
         digest = os.urandom(32)
         try:
             self.guard.check(NODES[key], key, digest, "uid 0")
-            self.guard.check_rate(key, "uid 0")
+            self.guard.check_rate(NODES[key], key, "uid 0")
         except FaultError:
             return
         self.in_token.append((key, digest))
