@@ -146,6 +146,7 @@ class Call:
         caller: `uid 1000 pid 4242` or `127.0.0.1:51312`.
         permitted: whether the peer's uid may use this listener. Always true on TCP.
         began_ns: CLOCK_MONOTONIC in ns of the request's first byte here.
+        repeated: its last answer was a signature that had been given before.
         rehearsal: a request of our own that keeps the way of a signature warm. It may sign with probe keys and
             nothing else, and is neither counted nor recorded. No connection from outside ever has it.
     """
@@ -154,6 +155,7 @@ class Call:
     caller: str
     permitted: bool
     began_ns: int = 0
+    repeated: bool = False
     rehearsal: bool = False
 
 

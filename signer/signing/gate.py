@@ -33,8 +33,6 @@ log = logging.getLogger("signer.signing")
 
 #: nodeos' request has about 350 bytes. What does not come in one read goes to uvicorn.
 _READ = 4096
-#: The most connections that a listening socket's queue holds (signer.supervisor.sockets).
-_QUEUE = 1024
 #: How the answer with a signature begins, and the header that ends its connection (signer.signing.app).
 _SIGNED = b"HTTP/1.1 201"
 _CLOSE = b"connection: close\r\n"
@@ -65,9 +63,11 @@ _PAUSE_S = 0.001
 #: over, and the others in its next turn.
 _TURN = 256
 _TURN_NS = 1_000_000
-#: Between two connections that are handed to uvicorn then, in s. Each may take 1 ms of the signing process's time, and
-#: one that works 30 % of it is no real-time process (hsm.realtime): with 2 ms, one signature in ten failed under
-#: requests in a pipeline, with this one in sixty (deploy/figures.md).
+#: Between two connections that are handed to uvicorn, in s: a burst of them is no crowd yet, and each may take 1 ms.
+_NEXT_S = 0.002
+#: The same on a crowded listener. Each may take 1 ms of the signing process's time, and
+#: one that works 30 % of it is no real-time process (hsm.realtime): with 2 ms, one signature in 80 failed under
+#: requests in a pipeline, with this one none (deploy/figures.md).
 _HAND_S = 1 / _IDLE_PER_S
 
 
@@ -140,14 +140,15 @@ class Gate:
             self._loop.add_reader(self._sock.fileno(), self._acceptable)
 
     def close(self) -> None:
-        """Stop accepting. What was accepted, or waits in the kernel's queue by now, is still answered."""
+        """Stop accepting. What was accepted is still answered, and what waits in the kernel's queue by now.
+
+        Of a storm only what a turn is enough for: the rest is the next generation's, or finds nobody.
+        """
         if not self._closed:
             self._closed = True
             self._loop.remove_reader(self._sock.fileno())
-            for _ in range(_QUEUE):
-                one = self._accept()
-                if one is None:
-                    break
+            end = time.monotonic_ns() + _TURN_NS
+            while time.monotonic_ns() < end and (one := self._accept()) is not None:
                 self._read(*one)
 
     async def wait_closed(self) -> None:
@@ -160,7 +161,7 @@ class Gate:
     # -- one connection ------------------------------------------------------------------------------
 
     def _acceptable(self) -> None:
-        """Take one connection. The loop calls again while more wait, and other listeners have their turns between."""
+        """Take one request. The loop calls again while more wait, and other listeners have their turns between."""
         if self._is_crowded():
             self._loop.remove_reader(self._sock.fileno())
             self._turn()
@@ -168,7 +169,7 @@ class Gate:
         end = time.monotonic_ns() + _TURN_NS
         while (one := self._accept()) is not None:
             if self._read(*one) or time.monotonic_ns() > end:
-                return  # a client that is gone already is no turn
+                return  # nodeos may be behind who is gone, silent, or uvicorn's
 
     def _turn(self) -> None:
         """Accept all, then read: who has got an answer comes again at once, and waits for the next turn. Then pause."""
@@ -225,7 +226,7 @@ class Gate:
         return conn, call
 
     def _read(self, conn: socket.socket, call: Call) -> bool:
-        """Read what has come, and whether the client is there."""
+        """Read what has come. Returns whether it is a request that is signed or refused here."""
         try:
             data = conn.recv(_READ)
         except (BlockingIOError, InterruptedError):
@@ -233,7 +234,7 @@ class Gate:
                 self._rest(conn)  # woken for nothing
             else:
                 self._wait(conn, call)
-            return True
+            return False
         except OSError:
             data = b""
         if not data:
@@ -246,7 +247,7 @@ class Gate:
         if signer is None or request is None or not self._is_ours(conn, request):
             self._kept.pop(conn, None)
             self._hand_to_uvicorn(conn, call, data)
-            return True
+            return False
         self.answering += 1
         signer.sign_fast(call, request.body, lambda answer: self._answer(conn, call, request, answer))
         return True
@@ -273,7 +274,7 @@ class Gate:
         else:
             self._kept.pop(conn, None)
             conn.close()
-        if not signed:
+        if not signed or call.repeated:
             self._count_idle()
 
     # -- in a storm ----------------------------------------------------------------------------------
@@ -390,22 +391,28 @@ class Gate:
 
     def _hand_to_uvicorn(self, conn: socket.socket, call: Call, data: bytes) -> None:
         self._count_idle()
-        if not self._queue and not self._is_crowded():
-            self._hand(conn, call, data)
-            return
         self._queue.append((conn, call, data))
         self._make_room()
         if self._handing is None:
-            self._handing = self._loop.call_later(_HAND_S, self._hand_next)
+            self._hand_next()
 
     def _hand_next(self) -> None:
         """Hand over the one that has waited longest; while a signature is in work, every other time."""
         self._handing = None
+        if not self._queue:
+            return
         self._waited = not self._waited and any(gate.answering for gate in self._gates)
-        if self._queue and not self._waited:
+        if not self._waited:
             self._hand(*self._queue.popleft())
-        if self._queue:
-            self._handing = self._loop.call_later(_HAND_S, self._hand_next)
+        pause_s = _HAND_S if self._is_crowded() else _NEXT_S
+        self._handing = self._loop.call_later(pause_s, self._hand_next)
+
+    def give_up(self) -> None:
+        """Close what has said nothing yet, or waits for uvicorn: the time in which it could be answered is over."""
+        for number in list(self._unspoken):
+            self._forget(number)
+        while self._queue:
+            self._queue.popleft()[0].close()
 
     def _hand(self, conn: socket.socket, call: Call, data: bytes) -> None:
         task = self._loop.create_task(self._connect(conn, call, data))

@@ -61,6 +61,9 @@ class Server(uvicorn.Server):
         """Connections that were accepted and are still open."""
         return len(self.server_state.connections)
 
+    def give_up(self) -> None:
+        """Close what cannot be answered in time. Here: nothing."""
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave the handlers alone: the supervisor decides when we end."""
@@ -79,6 +82,7 @@ class Server(uvicorn.Server):
         while self.unanswered and time.monotonic() < end:  # noqa: ASYNC110 - uvicorn tells nobody of its last close
             await asyncio.sleep(_POLL_S)
         if self.unanswered:
+            self.give_up()
             await super().shutdown(sockets)
             return
         for sock in sockets or []:
@@ -114,6 +118,11 @@ class GateServer(Server):
         """Leave new connections to the next generation from now on; what was accepted is answered."""
         for gate in self._gates:
             gate.close()
+
+    def give_up(self) -> None:
+        """Close what waits for uvicorn."""
+        for gate in self._gates:
+            gate.give_up()
 
     def leave(self, send: Callable[[Message, list[int]], None]) -> None:
         """Leave the connections that are kept between requests to the next generation, and keep no others.

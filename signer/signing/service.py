@@ -231,6 +231,7 @@ class _Request:
     def close(self, outcome: str | FaultError, *, again: bool = False) -> None:
         """Answer, then record what became of the request; `again`: it is a signature that was given before."""
         error = outcome if isinstance(outcome, FaultError) else None
+        self.call.repeated = again
         self.end(outcome)
         self.service.in_flight -= 1
         if self.call.rehearsal:

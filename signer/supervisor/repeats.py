@@ -3,7 +3,8 @@
 Laws, for each minute:
 
 * A signature, whatever became of it, always has its own line. It is the token that bounds how many there are.
-* Of refusals and failures that are alike, in verdict, rule, node, key and caller, the first `per_minute` have one each.
+* Of all else, refusals, failures, signatures that are given again, what was too late before the token was asked: of
+  those that are alike, in verdict, rule, node, key and caller, the first `per_minute` have one each.
 * Of those that are not alike, `GROUPS` times as many in all: who asks can choose keys, and ports to ask from.
 * All others are in the counts of `repeated` lines, one for each group that had its own lines, one for the rest.
 """
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 MINUTE_S: Final = 60.0
 #: Groups of refusals that may have all of their lines in the same minute.
 GROUPS: Final = 10
-_COUNTED: Final = frozenset({Verdict.REFUSED, Verdict.FAILED})
+_COUNTED: Final = frozenset({Verdict.REFUSED, Verdict.FAILED, Verdict.REPEATED})
 
 
 @dataclass(slots=True)
@@ -56,7 +57,7 @@ class Repeats:
 
     def has_line(self, decision: Decision) -> bool:
         """Tell whether a decision has a line of its own; if not, it is counted."""
-        if decision.verdict not in _COUNTED:
+        if decision.verdict not in _COUNTED and (decision.verdict != Verdict.LATE or decision.tries):
             return True
         self.began = True
         name = (decision.verdict, decision.rule, decision.node, decision.key, _origin(decision.caller))

@@ -407,6 +407,70 @@ def test_nodeos_goes_before_what_uvicorn_has_to_read() -> None:
     asyncio.run(scene())
 
 
+def test_nodeos_goes_before_a_burst_that_is_no_crowd_yet() -> None:
+    """Within a slot it comes again and again, and is never 100 in a second."""
+
+    async def scene() -> None:
+        async with _held() as (app, gate, standby):
+            others = [asyncio.create_task(_ask_uvicorn(standby)) for _ in range(30)]
+            while gate.pending + len(app.slow) < len(others):  # noqa: ASYNC110 - the gate tells nobody
+                await asyncio.sleep(0)
+            assert not gate._is_crowded()  # noqa: SLF001 - as above
+            assert b" 500 " in await asyncio.wait_for(_exchange(standby, _request()), _PATIENCE_S)
+            assert len(app.slow) < len(others) / 3
+            answers = await asyncio.wait_for(asyncio.gather(*others), _PATIENCE_S)
+            assert all(answer.endswith(b"slow") for answer in answers)
+
+    asyncio.run(scene())
+
+
+def test_what_cannot_be_answered_in_time_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silent clients, and more for uvicorn than it is handed until then."""
+    monkeypatch.setattr("signer.signing.server._DRAIN_S", 0.1)
+
+    async def scene() -> None:
+        app = _App()
+        sock = socket.create_server(("127.0.0.1", 0))
+        sock.setblocking(False)
+        server = build_gates(app, [_listener(most=256)])  # type: ignore[arg-type]  # as above
+        serving = asyncio.create_task(server.serve(sockets=[sock]))
+        while not server.started:  # noqa: ASYNC110 - uvicorn tells nobody
+            await asyncio.sleep(0.001)
+        gate = server._gates[0]  # noqa: SLF001 - as above
+        _crowd(gate)
+        clients = [await asyncio.open_connection(*sock.getsockname()) for _ in range(60)]
+        for _, writer in clients[10:]:
+            writer.write(b"P")  # and never more
+        while gate.pending < len(clients):  # noqa: ASYNC110 - the gate tells nobody
+            await asyncio.sleep(0)
+        server.end()
+        await asyncio.wait_for(serving, _PATIENCE_S)
+        assert gate.pending == 0
+        for _, writer in clients:
+            writer.close()
+
+    asyncio.run(scene())
+
+
+def test_a_signature_that_was_given_before_is_of_those_that_crowd() -> None:
+    """It takes no token, so nothing else bounds how many there are."""
+
+    async def scene() -> None:
+        async with _held() as (app, gate, standby):
+            counted: list[bool] = []
+            gate._count_idle = lambda: counted.append(True)  # type: ignore[method-assign]  # noqa: SLF001 - as above
+
+            def again(call: Call, _body: bytes, answer: Callable[[bytes], None]) -> None:
+                call.repeated = True
+                answer(b"HTTP/1.1 201 Created\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+
+            app.sign_fast = again  # type: ignore[method-assign,assignment]
+            assert b" 201 " in await asyncio.wait_for(_exchange(standby, _request()), _PATIENCE_S)
+            assert counted == [True]
+
+    asyncio.run(scene())
+
+
 def test_a_full_queue_lets_the_oldest_go() -> None:
     async def scene() -> None:
         async with _held() as (_, gate, standby):

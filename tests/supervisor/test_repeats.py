@@ -73,6 +73,17 @@ def test_a_late_signature_was_made_and_has_its_line() -> None:
     assert not repeats.began
 
 
+def test_what_took_no_token_is_counted() -> None:
+    """A signature that was given before, and what was too late before a lane had it: nothing else bounds them."""
+    for changed in (
+        replace(signed(KEYS[0]), verdict=Verdict.REPEATED),
+        replace(signed(KEYS[0]), verdict=Verdict.LATE, tries=0),
+    ):
+        repeats = Repeats(PER_MINUTE)
+        assert sum(repeats.has_line(changed) for _ in range(50)) == PER_MINUTE
+        assert [(each.verdict, each.count) for each in repeats.end()] == [(changed.verdict, 50 - PER_MINUTE)]
+
+
 def test_each_minute_begins_anew() -> None:
     """A flood must not hide what comes an hour later."""
     repeats = Repeats(PER_MINUTE)
