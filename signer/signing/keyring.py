@@ -6,6 +6,7 @@ before it leaves, and that a key that failed its audit or its probe signs nothin
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ _NS_PER_MS = 1_000_000
 _PROBE_MS = 5_000
 #: A key is at fault only when so many probe signatures in a row failed.
 _PROBE_TRIES = 3
+#: A token that has no time for a check is asked again after this, in s.
+_AGAIN_S = 1.0
 
 
 @dataclass(eq=False, slots=True)
@@ -86,9 +89,13 @@ class TokenRing:
 
     @property
     def proved_at(self) -> float | None:
-        """When it last made a signature that verified, in s since 1970: for a caller, a rehearsal or a probe."""
+        """When it last made a signature that verified, in s since 1970: for a caller, a rehearsal or a probe.
+
+        What lies ahead is from before the clock was stepped back, and would count for as long as the step was.
+        """
+        now = time.time()
         known = [self.probed_at, *(entry.last_signature_at for entry in self.keys)]
-        return max((at for at in known if at is not None), default=None)
+        return max((at for at in known if at is not None and at <= now), default=None)
 
 
 class Keyring:
@@ -164,7 +171,7 @@ class Keyring:
                 continue
             fault: str | None = "; ".join(findings.get(entry.index, []))
             if not fault:
-                fault = await self.prove(entry)
+                fault = await self.prove(entry, patient=True)
             if fault is None:
                 entry.state, entry.reason = "unavailable", "its token went away during the check"
             elif fault:
@@ -172,8 +179,12 @@ class Keyring:
             else:
                 entry.state, entry.reason = "active", ""
 
-    async def prove(self, entry: KeyEntry) -> str | None:
+    async def prove(self, entry: KeyEntry, *, patient: bool = False) -> str | None:
         """Let the key sign a random digest, whatever its state; nobody gets the signature.
+
+        Args:
+            entry: the key.
+            patient: whether it is asked until its token has time for it: a flood of other requests is no fault of it.
 
         Returns:
             what is wrong with the key, an empty string if nothing, None if the token went away.
@@ -182,6 +193,10 @@ class Keyring:
         raw: list[bytes] = []
         for canonical in (False, False, True) if entry.canonical else (False,):
             result = await self._probe_once(entry, digest, canonical=canonical)
+            while patient and _had_no_time(result):
+                entry.reason = f"its token has no time for the check of its keys: {result.ending.value}"
+                await asyncio.sleep(_AGAIN_S)
+                result = await self._probe_once(entry, digest, canonical=canonical)
             if result.ending is Ending.NO_LANE:
                 return None
             if result.ending is not Ending.SIGNED:
@@ -216,3 +231,8 @@ class Keyring:
 def build(public_key: PublicKey, *, role: str, node: str, token: str, label: str, index: int) -> KeyEntry:
     """Return an entry for a configured key, with its verifier ready."""
     return KeyEntry(public_key, str(public_key), role, node, token, label, index, verifier_for(public_key))
+
+
+def _had_no_time(result: Result) -> bool:
+    """Whether a request never came to a lane, for others that wait."""
+    return result.ending is Ending.CROWDED or (result.ending is Ending.LATE and not result.tries)

@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from signer.signing import envelope
+
 if TYPE_CHECKING:
     from signer.signing.service import Decision
 
 #: A repeated refusal is logged once in this time, in s, with the number of those between.
 _EVERY_S: Final = 10.0
-#: Different refusals that are told apart; beyond that all count as one. Rules, keys and nodes are few, callers are not.
+#: Different refusals that are told apart; beyond that all count as one. Rules, our keys and nodes are few.
 _MOST: Final = 1000
 
 
@@ -32,7 +34,9 @@ class Refusals:
 
     def note(self, decision: Decision) -> int | None:
         """Return how many like `decision` were not shown since the last that was, or None if this one is not shown."""
-        kind = (decision.rule, decision.key, decision.node)
+        # A key that is not configured: whoever asks can choose among as many as they like.
+        key = "" if decision.rule == envelope.MISSING_KEY.name else decision.key
+        kind = (decision.rule, key, decision.node)
         if kind not in self._seen and len(self._seen) >= _MOST:
             kind = ("", "", "")
         repeated = self._seen.get(kind)

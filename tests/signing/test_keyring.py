@@ -107,9 +107,19 @@ def test_probes_that_fail_again_and_again_are(world: World) -> None:
 
 @pytest.mark.parametrize("ending", [Ending.KEY_FAILED, Ending.LATE])
 def test_a_probe_without_a_signature_quarantines(world: World, ending: Ending) -> None:
-    world.race.script = [Result(ending, reason="gone")]
+    world.race.script = [Result(ending, reason="gone", tries=1)]
     world.back()
     assert (world.k1.state, world.k1.reason) == ("quarantined", "cannot sign a probe: gone")
+
+
+def test_a_token_that_has_no_time_for_the_check_is_asked_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever floods it must not have its keys quarantined."""
+    monkeypatch.setattr(keyring, "_AGAIN_S", 0.0)
+    world.race.script = [Result(Ending.CROWDED), Result(Ending.LATE), Result(Ending.CROWDED)] * 2
+    world.back()
+    assert {entry.state for entry in world.entries} == {"active"}
 
 
 def test_a_token_that_leaves_during_the_check_is_no_fault_of_its_keys(world: World) -> None:

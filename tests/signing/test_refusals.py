@@ -39,6 +39,18 @@ def test_a_clock_that_steps_back_does_not_silence_it() -> None:
     assert refusals.note(_decision(0.0)) == 0
 
 
+def test_a_flood_of_unknown_keys_hides_no_other_refusal() -> None:
+    """Whoever asks can choose among any number of them."""
+    refusals = Refusals()
+    shown = [
+        refusals.note(_decision(0.0, rule="wallet_missing_pub_key_exception", key=f"PUB_R1_{number}"))
+        for number in range(3000)
+    ]
+
+    assert [number for number in shown if number is not None] == [0]
+    assert refusals.note(_decision(0.1, rule="frozen")) == 0
+
+
 def test_memory_is_bounded() -> None:
     refusals = Refusals()
     for number in range(3000):
