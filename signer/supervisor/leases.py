@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("signer.supervisor")
 
 _NS_PER_S: Final = 1_000_000_000
+#: No decision is older than this when it comes, in s.
+_OLDEST_S: Final = 5.0
 #: Claims that say that something is wrong with the node that had the lease.
 _ABSENT: Final = frozenset({Claim.SILENCE, Claim.MISSED})
 
@@ -116,7 +118,8 @@ class Leases:
         if node is None or decision["verdict"] != audit.Verdict.SIGNED:
             return
         at, now = decision["at"], time.time()
-        at_ns = time.monotonic_ns() - max(0, int((now - at) * _NS_PER_S))
+        # What looks older than it can be was made before the clock was stepped.
+        at_ns = time.monotonic_ns() - int(min(max(now - at, 0.0), _OLDEST_S) * _NS_PER_S)
         recent = self._given.setdefault(node.chain, deque(maxlen=self._config.guards.rate_limit))
         recent.append((decision["node"], at_ns))
         lease = self._leases.get(node.chain)

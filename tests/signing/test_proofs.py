@@ -67,6 +67,13 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path / "frozen")
 
 
+def test_a_clock_that_was_stepped_back_leaves_no_token_proved(world: World) -> None:
+    """Else a token that died at a standby would count as proved for as long as the step was."""
+    world.ring.probed_at = world.block.last_signature_at = time.time() + 3_600
+    assert world.ring.proved_at is None
+    assert world.look() == 1
+
+
 def test_a_token_that_nothing_proved_lately_signs_with_its_probe_key(world: World) -> None:
     before = time.time()
     assert world.look() == 1
