@@ -89,7 +89,7 @@ _COUNTS: Final = (
     ("--real-nodeos", "blocks", "blocks of a real producer at its default timeout, for each curve"),
     ("--reloads", "reloads", "reloads of the signer while a real producer asks it, for each curve"),
     ("--upgrades", "upgrades", "the same, upgrades"),
-    ("--guards-closed", "guards_closed", "closed loop with all guards and with none, in turns"),
+    ("--guards-closed", "guards_closed", "closed loop with guards and audit and with neither, in turns"),
     ("--guards-steady", "guards_steady", "the same, one each 450 ms"),
     ("--slow-closed", "slow_closed", "closed loop with a module that takes 5 ms longer for each operation"),
     ("--slow-steady", "slow_steady", "the same, one each 450 ms"),

@@ -83,7 +83,7 @@ class Plan:
         blocks: blocks of real nodeos, for each curve.
         reloads: reloads while a real nodeos produces, for each curve.
         upgrades: upgrades while a real nodeos produces, for each curve.
-        guards_closed: requests to a signer with all guards, and to one with none.
+        guards_closed: requests to a signer with all guards and its audit log, and to one with neither.
         guards_steady: the same, one each 450 ms.
         slow_closed: requests to a signer with a slow module.
         slow_steady: the same, one each 450 ms.
@@ -309,9 +309,9 @@ class Bench:
                 self.production.append({"curve": curve, "transport": way} | asdict(shown))
 
     def _guards(self, setup: Setup) -> None:
-        """Two signers, alike but for their guards, asked in turns."""
+        """Two signers, alike but for their guards and the decisions in the audit log, asked in turns."""
         other = servers.set_up(self.folder / "g")
-        with Signer(setup, further=GUARDS_ON) as on, Signer(other, further=GUARDS_OFF) as off:
+        with Signer(setup, further=GUARDS_ON) as on, Signer(other, further=GUARDS_OFF, audited=False) as off:
             self._roots = {"guards-on": on.pid, "guards-off": off.pid}
             for curve in self.curves:
                 sides = [

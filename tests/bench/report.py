@@ -20,7 +20,7 @@ _ROUNDS: Final = 30
 _ROUND: Final = 12
 _BLOCKS: Final = 1200
 _BESIDE: Final = 200
-#: What all guards together may add to the median, in ms.
+#: What all guards and the audit log together may add to the median, in ms.
 _GUARDS_MS: Final = 0.1
 _MODES: Final = {"closed": _PAIRED, "steady": _PAIRED, "rounds": _ROUNDS * _ROUND}
 
@@ -176,7 +176,7 @@ def _guards(rows: Sequence[Row]) -> Iterator[Figure]:
         place = ("guards-off", on["curve"], on["mode"])
         off = next(row for row in rows if (row["who"], row["curve"], row["mode"]) == place)
         enough = on["n"] >= _PAIRED
-        name = f"guards on against off, {on['curve'].upper()} {on['mode']}"
+        name = f"guards and audit on against off, {on['curve'].upper()} {on['mode']}"
         more = on["p50"] - off["p50"]
         yield f"{name}: p50 within +{_GUARDS_MS} ms", f"{more:+.3f} ms", more <= _GUARDS_MS, enough
         yield (

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from rig import keypair
@@ -30,7 +31,6 @@ from signer.antelope.keys import PublicKey
 from signer.errors import AdminError, AdminUnreachableError
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from types import TracebackType
 
     from rig.keypair import Curve
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 #: The path that keosd serves on both kinds of listener, and ours on TCP.
 SIGN_DIGEST: Final = "/v1/wallet/sign_digest"
 _NODE: Final = "primary"
+_TESTS: Final = Path(__file__).parents[1]
 _READY_S: Final = 30.0
 
 
@@ -168,12 +169,13 @@ class Signer(Program):
         setup: its configuration.
         warmth: whether software tokens are kept warm.
         further: TOML appended to the configuration.
+        audited: whether decisions go into its audit log.
 
     Attributes:
         ready_s: from the start of the process until its status says ready, in s.
     """
 
-    def __init__(self, setup: Setup, *, warmth: bool = True, further: str = "") -> None:
+    def __init__(self, setup: Setup, *, warmth: bool = True, further: str = "", audited: bool = True) -> None:
         self.setup = setup
         folder = setup.config.parent
         config = setup.config
@@ -184,9 +186,16 @@ class Signer(Program):
             config.write_text(f"{setup.config.read_text()}\n{further}\n")
         began = time.monotonic()
         super().__init__(
-            [sys.executable, "-m", "signer.cli", "serve", "--config", config],
+            [
+                sys.executable,
+                "-m",
+                "signer.cli" if audited else "bench.unaudited",
+                "serve",
+                "--config",
+                config,
+            ],
             folder / "signer.log",
-            environment={"PATH": os.environ["PATH"]},
+            environment={"PATH": os.environ["PATH"]} | ({} if audited else {"PYTHONPATH": str(_TESTS)}),
             folder=folder,
             death_signal=signal.SIGTERM,  # it ends its own children
         )
