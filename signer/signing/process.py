@@ -107,9 +107,9 @@ class SigningProcess:
         loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C is for the supervisor
         self._channel.send({"type": "up"})
         gc.collect()
-        # What lives as long as the process is never walked again in the middle of a request. How often the rest is stays
-        # as usual: nodeos' requests leave nothing to collect, each of uvicorn's leaves some 200 objects, and 50,000
-        # of them at once stopped this process for up to 64 ms (deploy/figures.md).
+        # What lives as long as the process is never walked again in the middle of a request. The rest is, as often as
+        # is usual: nodeos' requests leave nothing to collect, each of uvicorn's some 200 objects, and 50,000 of them at
+        # once stopped this process for up to 64 ms (deploy/figures.md).
         gc.freeze()
         sweeps = [self._tokens.sweep(), self._producers.sweep(), self._proofs.run()]
         turn: realtime.Turn | None = None
