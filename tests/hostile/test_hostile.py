@@ -53,6 +53,23 @@ def test_every_attack_is_stood(tools: Tools, folder: Path, site: Site) -> None:
     assert '"Traceback' not in site.log
 
 
+def test_who_reaches_the_other_node_takes_nothing_from_the_one_that_produces(
+    tools: Tools, folder: Path, guarded: Site
+) -> None:
+    """As many signatures as a producer gets, again and again: they are the other node's, not this one's."""
+    port, other = guarded.ports["primary"], guarded.ports["standby"]
+    plan = Plan("valid", port, other, guarded.key("r1-1", "standby"), _STRANGE)
+    url = f"http://127.0.0.1:{port}/v1/wallet/sign_digest"
+    with Front(tools, folder / "signer", guarded.key("r1-1"), url) as front:
+        peace, loss = {"peace": front.lose(_PEACE_S)}, front.lose(2 * _SECONDS, plan)
+        print(f"\nguarded {_words({'valid': loss})}")  # noqa: T201 - as above
+    assert loss.attacker["answers 201"] > 0
+    assert loss.attacker["answers 500"] > 0
+    allowed = _failed(peace) if _LONG else 1
+    assert _failed({"valid": loss}) <= allowed, _words({"valid": loss})
+    assert {each["name"] for each in guarded.status()["alarms"]} >= {"rate", "lease"}
+
+
 def _control(tools: Tools, folder: Path, plans: dict[str, Plan]) -> dict[str, Loss]:
     """Return what nodeos loses with keosd under the same attacks."""
     pair = keypair.generate(tools, "r1")
