@@ -129,6 +129,12 @@ def test_nothing_goes_wrong(scene: Scene) -> None:
     assert shown["state"] == _SUCCESS
     assert scene.key() == shown["to_key"]
     assert scene.transactions(before) == [shown["transaction_id"]]
+    # The audit log has it with the person who asked, and knows that the control process said so.
+    log = scene.member.signer.trial.folder / "state/audit/audit.jsonl"
+    acts = [json.loads(line) for line in log.read_bytes().splitlines() if b'"kind":"act"' in line]
+    asked = [each for each in acts if each["act"] == f"rotation-{shown['kind']}"]
+    assert asked[-1]["by"] == f"control: {shown['requested_by']}"
+    assert f"rotation {shown['id']} " in asked[-1]["detail"]
 
 
 def test_lost_push_answers(scene: Scene) -> None:
