@@ -151,6 +151,12 @@ METRICS: Final = (
         "1 while the active schedule has a key of this signer, 0 while it has none.",
         ("chain",),
     ),
+    Metric(
+        "signer_producer_scheduled",
+        "gauge",
+        "1 while our producer is in the active schedule, with whichever signer's key; 0 while it is not.",
+        ("chain",),
+    ),
     Metric("signer_round_seconds", "gauge", "A round of all producers in the active schedule.", ("chain",)),
     Metric("signer_chain_seen_timestamp_seconds", "gauge", "When the chain was last seen.", ("chain",)),
     Metric(

@@ -173,6 +173,7 @@ def _chains(page: _Page, status: Status) -> None:
         page.add("signer_chain_head_timestamp_seconds", seen["head_at"], chain)
         page.add("signer_round_seconds", seen["producers"] * _ROUND_S, chain)
         page.add("signer_scheduled", not own.isdisjoint(seen["active"]), chain)
+        page.add("signer_producer_scheduled", bool(seen["active"]), chain)
         page.add("signer_slots_missed_in_row", seen["missed_in_row"], chain)
         page.add("signer_last_block_timestamp_seconds", seen["last_block_at"], chain)
 
