@@ -59,6 +59,7 @@ METRICS: Final = (
     Metric(
         "signer_node_timeout_seconds", "gauge", "The node's keosd-provider-timeout, as configured.", ("node",)
     ),
+    Metric("signer_node_info", "gauge", "1; the chain of each node.", ("node", "chain")),
     Metric(
         "signer_signature_tries",
         "histogram",

@@ -116,6 +116,7 @@ def _requests(page: _Page, status: Status) -> None:
             page.add("signer_signatures_above_timeout_total", 0, node, curve)
     for node, terms in status["nodes"].items():
         page.add("signer_node_timeout_seconds", terms["timeout_ms"] / _MS_PER_S, node)
+        page.add("signer_node_info", 1, node, terms["chain"])
     for curve, tries in counters["tries"].items():
         name = "signer_signature_tries"
         page.add_histogram(name, tries["buckets"], tries["counts"], tries["sum"], curve)
