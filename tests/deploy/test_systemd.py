@@ -40,6 +40,16 @@ def test_systemd_has_no_complaint(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
+def test_systemd_never_gives_up_on_the_signer() -> None:
+    """An address may come late, with its tunnel: until then each start ends with "cannot listen"."""
+    sections = (_FOLDER / "antelope-signer.service").read_text().split("\n[")
+    unit = next(section for section in sections if section.startswith("Unit]")).splitlines()
+    service = next(section for section in sections if section.startswith("Service]")).splitlines()
+    assert {"Restart=always", "RestartSec=1"} <= set(service)
+    assert "StartLimitIntervalSec=0" in unit
+    assert {"Wants=network-online.target", "After=network-online.target"} <= set(unit)
+
+
 def test_every_unit_is_looked_at() -> None:
     assert [unit.name for unit in _UNITS] == [
         "antelope-signer-cycle.service",
