@@ -102,7 +102,7 @@ def wait_ready(layout: Layout, process: subprocess.Popen[bytes]) -> None:
     status = _status(layout)
     if status is not None and status.get("ready"):
         return  # nodes are served, and `signer status` says what is not
-    problem = _why_not_ready(status)
+    problem = why_not_ready(status)
     end_process(process)
     raise TrialError(f"the signer was not ready within {_READY_S:.0f} s{problem}; it was stopped")
 
@@ -182,7 +182,8 @@ def _status(layout: Layout) -> dict[str, Any] | None:
     return status if isinstance(status.get("pid"), int) else None
 
 
-def _why_not_ready(status: dict[str, Any] | None) -> str:
+def why_not_ready(status: dict[str, Any] | None) -> str:
+    """Return what keeps a signer from being ready, for the end of a sentence; `status` is None if it is silent."""
     if status is None:
         return ", and its admin socket does not answer"
     away = [
@@ -190,7 +191,18 @@ def _why_not_ready(status: dict[str, Any] | None) -> str:
         for name, token in status.get("tokens", {}).items()
         if token.get("purpose") == "block" and token.get("state") != "logged-in"
     ]
-    return f": {'; '.join(away)}" if away else ""
+    frozen = [
+        f"{' '.join(filter(None, (each['scope'], each['name'])))} is frozen: {each['reason']}; "
+        "'signer unfreeze' ends it, also while the signer is stopped"
+        for each in status.get("frozen", [])
+    ]
+    quarantined = [
+        f"key {key['label']} is quarantined: {key['reason']}"
+        for key in status.get("keys", [])
+        if key["role"] == "block" and key["state"] == "quarantined"
+    ]
+    why = [*status.get("obstacles", []), *away, *frozen, *quarantined]
+    return f": {'; '.join(why)}" if why else ""
 
 
 def _is_ours(pid: int, layout: Layout) -> bool:

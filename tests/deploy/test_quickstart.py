@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 from rig.condition import until
 from rig.family import commands
-from rig.trial import QUICKSTART, Trial, sign, uid_of
+from rig.trial import QUICKSTART, REPOSITORY, Trial, sign, uid_of
 
 from signer.antelope.keys import PublicKey, parse_digest
 from signer.antelope.recovery import recover
@@ -248,6 +248,22 @@ class TestLife:
         assert "serving" not in failed.stderr
         assert trial.description()["pid"] is None
         config.write_text(good)
+        trial.start()
+
+    def test_a_frozen_trial_says_that_it_is_frozen_and_starts_again_once_it_is_not(
+        self, trial: Trial
+    ) -> None:
+        """A freeze outlives a restart, and ends by a command that needs no signer."""
+        trial.start()
+        trial.stop()
+        signer = [str(REPOSITORY / ".venv/bin/signer"), "--config", str(trial.folder / "signer.toml")]
+        subprocess.run([*signer, "freeze", "--all", "--reason", "a drill"], check=True)
+        failed = trial.run("--detach")
+        assert failed.returncode == 1
+        last = failed.stderr.splitlines()[-1]
+        assert "node primary has no key that can sign" in last
+        assert "all is frozen: a drill; 'signer unfreeze' ends it" in last
+        subprocess.run([*signer, "unfreeze", "--all"], check=True)
         trial.start()
 
     def test_in_the_foreground_ctrl_c_stops_it(self, trial: Trial, tmp_path: Path) -> None:
