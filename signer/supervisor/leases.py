@@ -112,11 +112,14 @@ class Leases:
                 messages.append(self._seen[chain])
         return messages
 
-    def given(self, decision: Mapping[str, Any]) -> None:
-        """Take a decision: each signature that a node was given counts for the lease and for the rate."""
+    def given(self, decision: Mapping[str, Any]) -> Message | None:
+        """Take a decision: each signature that a node was given counts for the lease and for the rate.
+
+        Returns what another signing process that may sign now must know of it.
+        """
         node = self._config.nodes.get(decision["node"])
         if node is None or decision["verdict"] != audit.Verdict.SIGNED:
-            return
+            return None
         at, now = decision["at"], time.time()
         # What looks older than it can be was made before the clock was stepped.
         at_ns = time.monotonic_ns() - int(min(max(now - at, 0.0), _OLDEST_S) * _NS_PER_S)
@@ -125,6 +128,7 @@ class Leases:
         lease = self._leases.get(node.chain)
         if lease is not None and lease.holder == decision["node"]:
             self._leases[node.chain] = replace(lease, signed_at=at, signed_ns=at_ns)
+        return {"type": GIVEN, "chain": node.chain, "given": [(decision["node"], at_ns)]}
 
     def moved(self, message: Message) -> Message | None:
         """Take where a lease went. Returns what the other signing processes must know."""

@@ -271,7 +271,7 @@ class Supervisor:
             self.pins,
             self.wallet,
             self.alarms,
-            on_audit=self._signing_decision,
+            on_audit=partial(self._signing_decision, number),
             on_token=partial(self._token_changed, number),
             on_lane_lost=self._totals.lane_lost,
             on_lease=self._lease_moved,
@@ -425,17 +425,23 @@ class Supervisor:
 
     # -- audit ---------------------------------------------------------------------------------------
 
-    def _signing_decision(self, entry: dict[str, Any]) -> None:
+    def _signing_decision(self, number: int, entry: dict[str, Any]) -> None:
         self._expected.note(entry)
-        self._decision(entry)
+        given = self._decision(entry)
+        if given is None:
+            return
+        for generation in self._generations():
+            if generation.number != number:  # both accept, while one is about to take the other's place
+                generation.send(given)
 
-    def _decision(self, entry: dict[str, Any]) -> None:
+    def _decision(self, entry: dict[str, Any]) -> Message | None:
         if entry["verdict"] == audit.Verdict.SIGNED:
             self.wallet.used()
         self.issued.add(entry)
         self._totals.decision(entry)
-        self.leases.given(entry)
+        given = self.leases.given(entry)
         self._audit.decision(entry)
+        return given
 
     def _control_decision(self, entry: dict[str, Any]) -> None:
         """Take a decision of the control process; a signature only if it is of one of its own keys."""
