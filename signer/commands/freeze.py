@@ -115,7 +115,7 @@ def _target(arguments: argparse.Namespace, path: Path, *, must_exist: bool = Tru
         if name not in known:
             raise ConfigError(
                 f"{path}: has no {scope} {name}{nearest(name, known)}; nothing was frozen. "
-                "`signer keys list` shows all, `signer freeze --all` stops all"
+                "`signer keys list` shows all, `signer freeze --all --reason WHY` stops all"
             )
     return scope, name
 
