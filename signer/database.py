@@ -132,8 +132,9 @@ _MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
 VERSION: Final = len(_MIGRATIONS)
 
 _DAMAGED: Final = (
-    "the file is damaged: stop the signer, move it and its -wal and -shm files away, put a backup in their place or "
-    "make the tokens anew, and look for rotations in the audit log"
+    "the file is damaged: blocks are signed without it, so do not stop the signer. Move it and its -wal and -shm files "
+    "away, put a backup in their place or make the tokens anew, and look for rotations in the audit log; "
+    "runbook, Journal damaged"
 )
 _FORBIDDEN: Final = (
     "the file cannot be written: check owner and mode of it and of its folder, "
@@ -280,7 +281,8 @@ class Database:
         status = self.path.stat()
         if (status.st_dev, status.st_ino) != self._identity:
             raise self._failure(
-                f"{self.path}: another file was put in its place while it was open; restart the signer"
+                f"{self.path}: another file was put in its place while it was open; end the control process "
+                "(`signer status` has its pid), and another one starts with that file"
             )
 
     @contextlib.contextmanager
