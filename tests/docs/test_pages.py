@@ -43,6 +43,10 @@ _SAID: Final = re.compile(r"`(signer(?:-hsm)? [^`\n\"]+)`")
 _BLOCK: Final = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 #: Where a shell's own words begin.
 _SHELL: Final = re.compile(r"\s(?:&&|\|\|?|>>?|#|;)(?:\s|$)")
+#: Pages that name commands by a part of what they need: a table of them all, and what is different with a device.
+_IN_PART: Final = {"README.md", "deploy/vendors/README.md", "deploy/vendors/yubihsm2.md"}
+#: What a person fills in: NODE, PUB_R1_NEW, or what a shell puts there. A number is a text, too.
+_FILLED_IN: Final = re.compile(r"[A-Z][A-Z0-9_]*|\$.*")
 
 
 def _name(page: Path) -> str:
@@ -53,8 +57,10 @@ def _found(page: Path) -> list[list[str]]:
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")
     text = _BLOCK.sub(lambda block: re.sub("^", "    ", block[1], flags=re.MULTILINE), text)
     return [
-        shlex.split(_SHELL.split(" ".join((span or line).split()))[0])
+        shlex.split(part)
         for span, line in _COMMAND.findall(text)
+        for part in _SHELL.split(" ".join((span or line).split()))
+        if part.startswith("signer")
     ]
 
 
@@ -101,12 +107,16 @@ def test_every_command_that_it_names_is_one(page: Path) -> None:
     assert not [(" ".join(words), wrong) for words in _found(page) if (wrong := _problems(words))]
 
 
-def test_every_command_that_the_program_names_is_one() -> None:
-    said = [
+def _said() -> list[list[str]]:
+    return [
         shlex.split(each)
         for path in _SOURCES
         for each in _SAID.findall(re.sub(r"\{[^{}\n]*\}", "WORD", path.read_text(encoding="utf-8")))
     ]
+
+
+def test_every_command_that_the_program_names_is_one() -> None:
+    said = _said()
 
     assert len(said) > 100
     assert not [(" ".join(words), wrong) for words in said if (wrong := _problems(words))]
@@ -119,6 +129,50 @@ def test_commands_are_found_and_can_be_wrong() -> None:
     assert _problems(["signer", "rotation", "list"]) == ["rotation"]
     assert _problems(["signer", "permission", "print", "local"]) == ["local"]
     assert _problems(["signer", "permission", "print", "--chain", "local"]) == []
+
+
+def test_a_command_that_lacks_an_option_is_found(capsys: pytest.CaptureFixture[str]) -> None:
+    """So that the test above does not pass by taking everything."""
+    assert "--reason" in _refusal(["signer", "lease", "take", "NODE"], capsys)
+    assert "--reason" in _refusal(["signer", "freeze", "--node", "NODE"], capsys)
+    assert not _refusal(["signer", "freeze", "--node", "NODE", "--reason", "WHY"], capsys)
+    assert not _refusal(
+        ["signer", "nodes", "attest", "NODE", "--config-ini", "F", "--pid", "$(cat pid)"], capsys
+    )
+    assert not _is_name_only(["signer", "lease", "take", "NODE"])
+
+
+def _refusal(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Return why the command's own parser refuses it once somebody has filled it in; empty if it does not."""
+    given = ["1" if _FILLED_IN.fullmatch(word) else word for word in (word.strip("[]") for word in words)]
+    parser = signer_parser() if words[0] == "signer" else hsm_parser()
+    try:
+        parser.parse_args(given[1:])
+    except SystemExit:
+        return capsys.readouterr().err
+    return ""
+
+
+def _is_name_only(words: list[str]) -> bool:
+    """Whether it is what a command is called, as in "`signer rotate` cannot", or a part of one."""
+    return "..." in words or not any(word.startswith("--") or not word.islower() for word in words)
+
+
+@pytest.mark.parametrize("page", [page for page in _PAGES if _name(page) not in _IN_PART], ids=_name)
+def test_every_command_can_be_given_as_it_stands(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No option that it needs is missing: whoever types it in a hurry would get exit code 2."""
+    whole = [words for words in _found(page) if not _is_name_only(words)]
+
+    assert not [(" ".join(words), why) for words in whole if (why := _refusal(words, capsys))]
+    # The parser leaves this to the command, signer.commands.rotate.
+    assert not [" ".join(words) for words in whole if "--emergency" in words and "--reason" not in words]
+
+
+def test_no_command_that_the_program_names_lacks_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of other options a message may name those alone that it is about; these commands are for a hurry."""
+    whole = [words for words in _said() if not _is_name_only(words)]
+
+    assert not [" ".join(words) for words in whole if "--reason" in _refusal(words, capsys)]
 
 
 @pytest.mark.parametrize("page", _PAGES, ids=_name)
