@@ -1,7 +1,8 @@
-"""The runbook's commands run as they are written, in their order, on a trial."""
+"""The runbook's commands run as they are written, in their order, on a trial; and what it lists is whole."""
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
 _RUNBOOK = (REPOSITORY / "deploy" / "runbook.md").read_text(encoding="utf-8")
 #: Three starts and stops of a signer are among the commands.
 _TIMEOUT_S = 480
+#: What logs at these levels wants a person, and so does `log` itself, whose level is chosen when it is called.
+_LOUD = {"warning", "error", "critical", "exception", "log"}
+#: Events that want nothing of whoever reads the log.
+_QUIET = {
+    "alarm ended",
+    "lease taken",  # a person's own command
+    "unfrozen",
+}
 
 
 @pytest.fixture
@@ -112,3 +121,27 @@ def test_every_section_that_the_doctor_names_is_there() -> None:
 
     assert len(named) > 5
     assert named - {"Alarm"} <= headings
+
+
+def _events() -> set[str]:
+    """Return the event of every line that the program may log at warning or above."""
+    found = set()
+    for source in (each for folder in ("signer", "hsm") for each in (REPOSITORY / folder).rglob("*.py")):
+        for call in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+            match call:
+                case ast.Call(func=ast.Attribute(value=ast.Name(id="log"), attr=level), args=arguments):
+                    event = arguments[level == "log"]
+                    assert isinstance(event, ast.Constant), f"{source}:{call.lineno}: an event is one text"
+                    if level in _LOUD:
+                        found.add(str(event.value))
+    return found
+
+
+def test_every_event_that_wants_a_person_is_in_the_table() -> None:
+    table = _RUNBOOK.partition("## Lines of the log")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`([^`]+)`", " ".join(re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE))))
+
+    events = _events()
+    assert len(events) > 40
+    assert named - events <= {"event", "rule", "log lines dropped: nobody read standard error"}
+    assert events - named == _QUIET
