@@ -13,6 +13,7 @@ Sources: Leap libraries/chain/include/eosio/chain/transaction.hpp:53-135 (fields
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from dataclasses import dataclass
@@ -38,8 +39,10 @@ _DIGITS: Final = re.compile(r"0|[1-9][0-9]{0,19}", re.ASCII)
 _HEX: Final = re.compile(r"[0-9A-Fa-f]*", re.ASCII)
 _CHAIN_ID_DIGITS: Final = 64
 _PAIR: Final = 2
-#: The most elements of any list in JSON from outside: reading more would keep block signatures waiting.
+#: The most elements of any list in JSON from outside, and of all lists of a transaction: reading more would keep block
+#: signatures waiting. There is room for the most actions that policy may allow (100), with a permission each.
 _MAX_ELEMENTS: Final = 100
+_MAX_ELEMENTS_IN_ALL: Final = 200
 _SECOND: Final = timedelta(seconds=1)
 _Item = TypeVar("_Item")
 
@@ -114,7 +117,7 @@ class ForeignAction:
         return cls(account, name, levels, reader.octets())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ForeignTransaction:
     """A transaction of any actions.
 
@@ -162,6 +165,10 @@ class ForeignTransaction:
 
     def pack(self) -> bytes:
         """The bytes that are hashed for the id and for the digest."""
+        return self._packed
+
+    @functools.cached_property
+    def _packed(self) -> bytes:
         writer = Writer()
         writer.uint32(self._expiration_s)
         writer.uint16(self.ref_block_num)
@@ -239,6 +246,7 @@ class ForeignTransaction:
             FieldError: it is anything else: a field is missing, unknown, of another type or out of range.
         """
         fields = _object(value, "the transaction", _FIELDS)
+        _check_elements(fields)
         transaction = cls(
             _moment(fields["expiration"], "expiration"),
             **{field: _uint(fields[field], field, bits) for field, bits in _NUMBERS.items()},
@@ -260,16 +268,11 @@ _NUMBERS: Final = {
     "max_cpu_usage_ms": 8,
     "delay_sec": 32,
 }
+#: Its lists of actions, and all its lists.
+_ACTIONS: Final = ("context_free_actions", "actions")
+_LISTS: Final = (*_ACTIONS, "transaction_extensions", "signatures", "context_free_data")
 #: All that cleos sends, always.
-_FIELDS: Final = (
-    "expiration",
-    *_NUMBERS,
-    "context_free_actions",
-    "actions",
-    "transaction_extensions",
-    "signatures",
-    "context_free_data",
-)
+_FIELDS: Final = ("expiration", *_NUMBERS, *_LISTS)
 
 
 def parse_chain_id(value: object) -> bytes:
@@ -297,6 +300,19 @@ def _object(value: object, at: str, fields: tuple[str, ...]) -> dict[str, object
         unknown = min(value.keys() - set(fields))
         raise FieldError("form", f"{at}: {unknown!r} is no field; the fields are {', '.join(fields)}")
     return value
+
+
+def _check_elements(fields: dict[str, object]) -> None:
+    """Raise where all lists of a transaction together are too long, before any of it is read."""
+    lists = [fields[name] for name in _LISTS]
+    actions = [each for name in _ACTIONS if isinstance(listed := fields[name], list) for each in listed]
+    lists += [action.get("authorization") for action in actions if isinstance(action, dict)]
+    count = sum(len(each) for each in lists if isinstance(each, list))
+    if count > _MAX_ELEMENTS_IN_ALL:
+        raise FieldError(
+            "form",
+            f"the transaction: its lists have {count} elements, more than {_MAX_ELEMENTS_IN_ALL} together",
+        )
 
 
 def _list(value: object, at: str, read: Callable[[object, str], _Item]) -> tuple[_Item, ...]:

@@ -134,7 +134,37 @@ def test_a_chain_id_has_64_digits(value: object, kind: str) -> None:
     assert parse_chain_id("Ab" * 32) == b"\xab" * 32
 
 
+def test_what_it_is_made_of_is_packed_once() -> None:
+    one = replace(EVERYDAY)
+
+    assert one.pack() is one.pack()
+    assert one == EVERYDAY
+    assert replace(one, ref_block_num=7).pack() != one.pack()
+
+
 # -- JSON ------------------------------------------------------------------------------------------------------
+
+
+LEVEL = {"actor": "a", "permission": "b"}
+ACTION = {"account": "a", "name": "b", "authorization": [LEVEL], "data": ""}
+
+
+@pytest.mark.parametrize(
+    ("lists", "count"),
+    [
+        ({"actions": [ACTION] * 100}, 200),
+        ({"actions": [ACTION | {"authorization": [LEVEL] * 98}] * 2}, 198),
+        ({"context_free_actions": [ACTION] * 50, "actions": [ACTION] * 50}, 200),
+        ({"context_free_data": ["aa"] * 100, "transaction_extensions": [[0, ""]] * 100}, 200),
+    ],
+)
+def test_all_lists_together_have_a_largest_length(lists: dict[str, Any], count: int) -> None:
+    shown = EVERYDAY.to_json([])
+    assert ForeignTransaction.from_json(shown | lists)
+
+    longer = {"signatures": SIGNATURES[:1] * (201 - count)}
+    with pytest.raises(FieldError, match="have 201 elements, more than 200 together"):
+        ForeignTransaction.from_json(shown | lists | longer)
 
 
 @pytest.mark.parametrize(
