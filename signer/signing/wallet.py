@@ -8,6 +8,7 @@ all differences. PINs go to the supervisor and are kept by nobody here.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
@@ -87,6 +88,7 @@ class Wallet:
         self._accounts = accounts
         self._policies = policies
         self._supervisor = supervisor
+        self._turn = asyncio.Lock()
         self._routes = {
             b"/v1/wallet/set_timeout": _Route(self._set_timeout, _OK),
             b"/v1/wallet/sign_transaction": _Route(self._sign_transaction, _CREATED),
@@ -255,15 +257,21 @@ class Wallet:
         raise error
 
     async def _sign_transaction(self, call: Call, body: bytes) -> object:
-        request = parse_sign_transaction(body)
-        entries = sorted({self._find(key) for key in request.keys}, key=_as_keosd_sorts)
-        digest = request.transaction.digest(request.chain_id)
-        now = datetime.now(UTC)
-        decisions = [
-            decide(request.transaction, request.chain_id, entry.public_key, self._policies, now)
-            for entry in entries
-        ]
-        shown = transaction_text.describe(request, decisions)
+        # One request at a time and one step in each turn of the event loop, or many together keep it from the nodes.
+        async with self._turn:
+            await asyncio.sleep(0)
+            request = parse_sign_transaction(body)
+            entries = sorted({self._find(key) for key in request.keys}, key=_as_keosd_sorts)
+            await asyncio.sleep(0)
+            digest = request.transaction.digest(request.chain_id)
+            now = datetime.now(UTC)
+            decisions = []
+            for entry in entries:
+                decisions.append(
+                    decide(request.transaction, request.chain_id, entry.public_key, self._policies, now)
+                )
+                await asyncio.sleep(0)
+            shown = transaction_text.describe(request, decisions)
         for entry, decision in zip(entries, decisions, strict=True):
             if entry.role != "account":
                 error = refuse("wrong-role", _NOT_HERE.format(entry.name, entry.role, call.caller))

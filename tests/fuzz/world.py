@@ -106,6 +106,10 @@ class World:
         self.wallet = Wallet(keys, guard, accounts, self._policies(folder), self._supervisor)
         self.app = App(self.service, self.wallet)
 
+    def close(self) -> None:
+        """Remove its folder."""
+        self._folder.cleanup()
+
     def _policies(self, folder: Path) -> Policies:
         path = folder / "signer.toml"
         path.write_text(KEYS + policy(CLAIM))
