@@ -28,8 +28,13 @@ if TYPE_CHECKING:
 
 #: abi_serializer.hpp:117, max_recursion_depth.
 MAX_DEPTH: Final = 32
-#: The data of one action: 240 public keys, which take 0.1 s to check, are more than any action has every day.
+#: The data of one action: more than any action has every day.
 MAX_DATA_BYTES: Final = 8192
+#: The values in them, structures and lists among them: these take 1 to 2 ms, and block signatures wait for more. A vote
+#: has at most 30 producers (eosio.system voting.cpp, update_votes), an authority of 60 accounts about 300 values.
+MAX_VALUES: Final = 512
+#: What takes the time of so many others to check.
+_VALUES: Final = {"public_key": 24, "signature": 10}
 
 _VERSION: Final = "eosio::abi/1."
 _ARRAY: Final = "[]"
@@ -54,6 +59,23 @@ class Field:
     name: str
     kind: str
     extension: bool
+
+
+class _Data(Reader):
+    """The data of one action, which have a largest number of values."""
+
+    _values = 0
+
+    def count(self, kind: str) -> None:
+        """Count a value before it is read.
+
+        Raises:
+            FormatError: it is one too many.
+        """
+        self._values += _VALUES.get(kind, 1)
+        if self._values > MAX_VALUES:
+            keys = _VALUES["public_key"]
+            raise FormatError(f"the data have more than {MAX_VALUES} values, of which a public key is {keys}")
 
 
 class Abi:
@@ -141,16 +163,17 @@ class Abi:
         """
         if len(data) > MAX_DATA_BYTES:
             raise FormatError(f"the data have {len(data)} bytes, more than {MAX_DATA_BYTES}")
-        reader = Reader(data)
+        reader = _Data(data)
         value = self._read(kind, reader, 0)
         reader.end()
         if self._pack(kind, value) != data:
             raise FormatError("the data have another form than the one that is made of their values")
         return value
 
-    def _read(self, kind: str, reader: Reader, depth: int) -> object:
+    def _read(self, kind: str, reader: _Data, depth: int) -> object:
         _check_depth(depth)
         kind = self._resolve(kind)
+        reader.count(kind)
         if kind in TYPES:
             return TYPES[kind].read(reader)
         if kind.endswith(_ARRAY):
@@ -163,7 +186,7 @@ class Abi:
             return self._read_struct(kind, reader, depth)
         raise FormatError(f"the type {kind} is not supported")
 
-    def _read_array(self, kind: str, reader: Reader, depth: int) -> list[object]:
+    def _read_array(self, kind: str, reader: _Data, depth: int) -> list[object]:
         count = reader.varuint32()
         # Each element takes a byte at least, or a few bytes could ask for 4294967296 of them.
         if count > reader.left:
@@ -177,20 +200,20 @@ class Abi:
                 raise FormatError(f"[{index}]: {error}") from None
         return values
 
-    def _read_optional(self, kind: str, reader: Reader, depth: int) -> object:
+    def _read_optional(self, kind: str, reader: _Data, depth: int) -> object:
         flag = reader.uint8()
         if flag > 1:
             raise FormatError(f"an optional value starts with 0 or 1, not {flag}")
         return self._read(kind, reader, depth + 1) if flag else None
 
-    def _read_variant(self, kind: str, reader: Reader, depth: int) -> list[object]:
+    def _read_variant(self, kind: str, reader: _Data, depth: int) -> list[object]:
         kinds = self._variants[kind]
         index = reader.varuint32()
         if index >= len(kinds):
             raise FormatError(f"{kind} has {len(kinds)} types, and no number {index}")
         return [kinds[index], self._read(kinds[index], reader, depth + 1)]
 
-    def _read_struct(self, kind: str, reader: Reader, depth: int) -> dict[str, object]:
+    def _read_struct(self, kind: str, reader: _Data, depth: int) -> dict[str, object]:
         fields = self._structs[kind]
         if depth and not fields:
             raise FormatError(f"{kind} has no fields, which is supported in an action alone")

@@ -101,7 +101,7 @@ class Values:
         if kind in TYPES:
             return self._plain(kind)
         if kind.endswith("[]"):
-            most = 0 if depth > 5 else self._random.choice((0, 1, 2, 3, 12))
+            most = 0 if depth > 5 else self._random.choice((0, 1, 2, 3, 6))
             count = self._random.randint(0, most)
             return [self.of(kind[:-2], depth + 1, last=False) for _ in range(count)]
         if kind.endswith("?"):

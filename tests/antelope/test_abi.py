@@ -9,11 +9,14 @@ from random import Random
 from typing import Any
 
 import pytest
-from antelope.abi_values import TYPE_ABI, Values
+from antelope.abi_values import SIGNATURES, TYPE_ABI, Values
+from antelope.transactions import KEYS
 from hypothesis import given
 from hypothesis import strategies as st
 
 from signer.antelope.abi import MAX_DATA_BYTES, MAX_DEPTH, Abi
+from signer.antelope.binary import Writer
+from signer.antelope.signature import Signature
 from signer.antelope.system_abis import ABIS
 from signer.errors import FormatError
 
@@ -205,6 +208,38 @@ def test_data_have_a_largest_size() -> None:
     assert own.decode("act", own.encode("act", {"text": "a" * (MAX_DATA_BYTES - 2)}))
     with pytest.raises(FormatError, match="more than"):
         own.decode("act", b"\0" * (MAX_DATA_BYTES + 1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "element", "most"),
+    [
+        ("uint8", "01", 510),
+        ("pair", "0102", 170),
+        ("either", "0001", 255),
+        ("uint8?", "00", 510),
+        ("public_key", "00" + KEYS[0].data.hex(), 21),
+        ("signature", "00" + Signature.parse(SIGNATURES[0]).data.hex(), 51),
+    ],
+)
+def test_data_have_a_most_of_values(kind: str, element: str, most: int) -> None:
+    """Of one action, whatever they are; what takes long to check counts for more."""
+    types = {} if kind != "uint8?" else {"types": [{"new_type_name": "maybe", "type": kind}]}
+    own = abi(
+        {"list": f"{'maybe' if types else kind}[]"},
+        structs=[struct("pair", {"a": "uint8", "b": "uint8"})],
+        variants=[{"name": "either", "types": ["uint8"]}],
+        **types,
+    )
+
+    for count in (most, most + 1):
+        data = Writer()
+        data.varuint32(count)
+        data.raw(bytes.fromhex(element) * count)
+        if count == most:
+            assert len(own.decode("act", data.done())["list"]) == most  # type: ignore[index]
+            continue
+        with pytest.raises(FormatError, match=r"list: \[\d+\]: .*more than 512 values"):
+            own.decode("act", data.done())
 
 
 def test_types_have_a_largest_depth() -> None:
