@@ -33,6 +33,7 @@ _RULES: Final = {
     "tries": "pin-tries",
     "withheld": "pin-tries",
     "away": "unavailable",
+    "crowded": "crowded",
     "forbidden": "forbidden",
     "role": "wrong-role",
 }

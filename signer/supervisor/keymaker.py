@@ -8,51 +8,59 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Final
 
+from hsm import beginning
 from signer.errors import SigningError
 from signer.supervisor.lanes import environment, kill
 
 if TYPE_CHECKING:
     from hsm.pin import Pin
     from signer.config import Token
+    from signer.supervisor.expected import Expected
 
 #: Generating a key in a slow token takes seconds.
 _TIMEOUT_S: Final = 60.0
 _MAX_ANSWER: Final = 16_384
 
 
-async def look(token: Token) -> None:
+async def look(token: Token, expected: Expected) -> None:
     """See that a token is there.
+
+    Args:
+        token: which.
+        expected: when the process is not to begin or work.
 
     Raises:
         SigningError: it is not, or its module does not answer.
     """
-    await _ask(token, {})
+    await _ask(token, expected, {})
 
 
-async def perform(token: Token, pin: Pin, change: dict[str, str]) -> dict[str, str]:
+async def perform(token: Token, expected: Expected, pin: Pin, change: dict[str, str]) -> dict[str, str]:
     """Make or destroy a key; return its public point and CKA_ID in hex.
 
     Args:
         token: where.
+        expected: when the process is not to begin or work.
         pin: its PIN; it goes over the process' own socket, never by argument or environment.
         change: `label` and `curve` of a new key, or `label`, `id` and `point` of one to destroy.
 
     Raises:
         SigningError: the token says no, or did not answer.
     """
-    return await _ask(token, {"pin": pin.reveal(), **change})
+    return await _ask(token, expected, {"pin": pin.reveal(), **change})
 
 
-async def _ask(token: Token, wanted: dict[str, str]) -> dict[str, str]:
+async def _ask(token: Token, expected: Expected, wanted: dict[str, str]) -> dict[str, str]:
+    await expected.quiet()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
     with ours:
         try:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "hsm.keymaker", "--fd", str(theirs.fileno())),
+                *(sys.executable, "-P", "-m", "hsm.beginning", "hsm.keymaker", "--fd", str(theirs.fileno())),
                 pass_fds=(theirs.fileno(),),
                 stdin=asyncio.subprocess.DEVNULL,
-                env=environment(token),
+                env=environment(token) | beginning.environment(expected.soon()),
             )
         finally:
             theirs.close()

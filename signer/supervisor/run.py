@@ -135,7 +135,8 @@ class Supervisor:
         self.path = path
         self.config = config
         self.pins = Pins()
-        self.wallet = Wallet(self, config)
+        self._expected = Expected()
+        self.wallet = Wallet(self, config, self._expected)
         self._only = only
         self._lock = lock
         self._upgrade = Upgrade()
@@ -151,7 +152,6 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._started = time.time()
         self.issued = Issued()
-        self._expected = Expected()
         self._totals = Totals(config)
         self.sightings: dict[str, Sighting] = {}
         self._failure = ""

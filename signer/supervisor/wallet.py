@@ -5,6 +5,7 @@ The signing process speaks keosd's protocol (signer.signing.wallet) and asks her
   in a row, then only after `signer token retry`. Each wrong one is counted on disk, reported, and followed by a pause.
 - Lock and idle time act on tokens that a person unlocked, and on no other.
 - A PIN is in no log, answer or audit line.
+- However many ask, few questions of a kind are in work, and one process looks for a token.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import asyncio
 import logging
 import secrets
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from hsm.pin import TypedPin
     from signer.channel import Message
     from signer.config import Config, Key, Token
+    from signer.supervisor.expected import Expected
     from signer.supervisor.lanes import LaneKeeper
     from signer.supervisor.run import Supervisor
 
@@ -45,6 +48,10 @@ _PAUSE_S: Final = 2.0
 #: A login to a hardware token may take seconds, and the check of its keys too.
 _UNLOCK_S: Final = 20.0
 _CHECK_S: Final = 10.0
+#: Questions of one kind in work: many more than there are persons.
+_MAX_QUESTIONS: Final = 16
+#: What was seen of a token holds for so long, in s: not every question may start a process that looks.
+_SEEN_S: Final = 1.0
 #: asyncio's timers are not meant for years; a timer that is too short sets itself again.
 _TIMER_S: Final = 3600.0
 
@@ -67,14 +74,23 @@ class WalletRemains(BaseModel, frozen=True, extra="forbid"):
 
 
 class Wallet:
-    """The tokens of purpose block, as cleos sees them: each is a wallet."""
+    """The tokens of purpose block, as cleos sees them: each is a wallet.
 
-    def __init__(self, supervisor: Supervisor, config: Config) -> None:
+    Args:
+        supervisor: of this process.
+        config: what is in service first.
+        expected: when no process is to begin.
+    """
+
+    def __init__(self, supervisor: Supervisor, config: Config, expected: Expected) -> None:
         self._supervisor = supervisor
+        self._expected = expected
         self._marker = RefusedMarker(config.pin_refused_dir)
         self._guesses: dict[str, int] = {}
         self._pause_until: dict[str, float] = {}
         self._one_at_a_time = asyncio.Lock()
+        self._in_work: Counter[str] = Counter()
+        self._looks: dict[str, asyncio.Task[None]] = {}
         self._timeout_s: float | None = None
         self._used = time.monotonic()
         self._timer: asyncio.TimerHandle | None = None
@@ -91,8 +107,13 @@ class Wallet:
 
     async def answer(self, question: Message) -> Message:
         """Return the content of the answer. Raises nothing: one question's fault must not reach another."""
+        act = question["act"]
+        if self._in_work[act] >= _MAX_QUESTIONS:
+            text = f"{self._in_work[act]} others ask for the same; try again when they have their answers"
+            return {"error": text, "code": "crowded"}
+        self._in_work[act] += 1
         try:
-            content = await self._acts[question["act"]](question)
+            content = await self._acts[act](question)
         except WalletRefusalError as error:
             return {"error": str(error), "code": error.code}
         except (SignerError, HsmError) as error:
@@ -100,6 +121,8 @@ class Wallet:
         except Exception:
             log.exception("a question of the wallet ended in a fault of the supervisor")
             return {"error": "a fault of the supervisor; its log has the place", "code": "failed"}
+        finally:
+            self._in_work[act] -= 1
         self.used()
         return content or {}
 
@@ -194,8 +217,17 @@ class Wallet:
     async def _open_wallet(self, question: Message) -> None:
         """See whether a token that nobody is logged in to is there."""
         name = self._known(question["wallet"])
-        if self._keeper(name).state.state != "logged-in":
-            await keymaker.look(self._config.tokens[name])
+        if self._keeper(name).state.state == "logged-in":
+            return
+        if name not in self._looks:
+            self._looks[name] = asyncio.create_task(self._look(name, self._config.tokens[name]))
+        await asyncio.shield(self._looks[name])
+
+    async def _look(self, name: str, token: Token) -> None:
+        try:
+            await keymaker.look(token, self._expected)
+        finally:
+            asyncio.get_running_loop().call_later(_SEEN_S, self._looks.pop, name)
 
     # -- unlock --------------------------------------------------------------------------------------
 
@@ -371,7 +403,7 @@ class Wallet:
     async def _change(self, name: str, change: dict[str, str]) -> dict[str, str]:
         token = self._config.tokens[name]
         pin = self._supervisor.pins.source(self._config, name).read()
-        return await keymaker.perform(token, pin, change)
+        return await keymaker.perform(token, self._expected, pin, change)
 
     # -- the rest ------------------------------------------------------------------------------------
 
