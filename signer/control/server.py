@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import socket
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,10 @@ import uvicorn
 
 from signer import selection
 from signer.control import border, problem, tls
-from signer.signing.connection import Connection, Listener, identify
+from signer.signing.connection import Call, Connection, Listener, identify
 from signer.signing.server import Server
 
 if TYPE_CHECKING:
-    import socket
     import ssl
 
     from fastapi import FastAPI
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from signer.config import Config
     from signer.control.events import Streams
     from signer.signing import envelope
-    from signer.signing.connection import Call
 
 
 class _ControlConnection(Connection):
@@ -34,7 +33,11 @@ class _ControlConnection(Connection):
         self._listener = listener
 
     def _find_call(self, transport: asyncio.Transport) -> Call:
-        return identify(self._listener, transport.get_extra_info("socket"), self.client)
+        sock = transport.get_extra_info("socket")
+        if self.client is None and sock.family != socket.AF_UNIX:
+            transport.abort()  # the client reset it before it was accepted
+            return Call(self._listener, "nobody", permitted=False)
+        return identify(self._listener, sock, self.client)
 
     def eof_received(self) -> bool:  # type: ignore[override]  # as in Connection
         """Keep the way back open, which TLS does not know."""
