@@ -166,7 +166,7 @@ class Abi:
         reader = _Data(data)
         value = self._read(kind, reader, 0)
         reader.end()
-        if self._pack(kind, value) != data:
+        if self.pack(kind, value) != data:
             raise FormatError("the data have another form than the one that is made of their values")
         return value
 
@@ -236,12 +236,17 @@ class Abi:
         Raises:
             FormatError: it is no such value. The message says where.
         """
-        data = self._pack(kind, value)
+        data = self.pack(kind, value)
         # What may be left out at the end was perhaps left out before it: then the bytes mean something else.
         self.decode(kind, data)
         return data
 
-    def _pack(self, kind: str, value: object) -> bytes:
+    def pack(self, kind: str, value: object) -> bytes:
+        """As `encode`, of a value that `decode` gave, or a part of one: it is not read again to see what it means.
+
+        Raises:
+            FormatError: it is no such value.
+        """
         writer = Writer()
         self._write(kind, writer, value, 0)
         return writer.done()

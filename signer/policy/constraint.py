@@ -123,8 +123,8 @@ class Constraint:
         return cls(argument, kind, packed, None, text)
 
     def misfit(self, abi: Abi, value: object) -> str:
-        """Return why a value does not fit, nothing where it does. `at_most` is the caller's to add up."""
-        if self.allowed is None or abi.encode(self.kind, value) in self.allowed:
+        """Return why a value that was decoded does not fit, nothing if it does. `at_most` is the caller's to add up."""
+        if self.allowed is None or abi.pack(self.kind, value) in self.allowed:
             return ""
         return f"is {shown(value)}, not {self.text}"
 

@@ -76,18 +76,35 @@ def decide(
         policies: of this signer.
         now: the time (UTC).
     """
+    return next(filter(None, deciding(transaction, chain_id, key, policies, now)))
+
+
+def deciding(
+    transaction: ForeignTransaction, chain_id: bytes, key: PublicKey, policies: Policies, now: datetime
+) -> Iterator[Decision | None]:
+    """As `decide`, in steps: yield None after each action, each of which may take 1 to 2 ms, and the decision last."""
     policy = policies.by_key.get(key)
     if policy is None:
-        return Decision(
+        yield Decision(
             allowed=False,
             rule="no-policy",
             text=f"{key.fc} signs nothing: no [[policies]] in the signer's configuration allows it anything",
             verdicts=(),
         )
+        return
     spent: dict[tuple[str, str], int] = {}
+    verdicts = []
     # Those above max_actions are not looked at: they are refused together.
-    verdicts = tuple(_verdict(action, policy, spent) for action in transaction.actions[: policy.max_actions])
-    refusals = [*_general(transaction, chain_id, policy, now), *_of_actions(verdicts)]
+    for action in transaction.actions[: policy.max_actions]:
+        verdicts.append(_verdict(action, policy, spent))
+        yield None
+    yield _decision(tuple(verdicts), [*_general(transaction, chain_id, policy, now)], policy, key)
+
+
+def _decision(
+    verdicts: tuple[Verdict, ...], general: list[_Refusal], policy: Policy, key: PublicKey
+) -> Decision:
+    refusals = [*general, *_of_actions(verdicts)]
     who = f'the policy of "{policy.label}" ({key.fc})'
     if refusals:
         more = len(refusals) - _SHOWN_REFUSALS

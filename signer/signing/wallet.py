@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from signer.antelope.keys import Curve, PublicKey
 from signer.antelope.signature import Signature
 from signer.errors import FormatError
-from signer.policy.decision import decide
+from signer.policy.decision import deciding
 from signer.signing import envelope, sign_request, transaction_text, wallet_request
 from signer.signing.envelope import FaultError, as_keosd, refuse
 from signer.signing.service import key_fault
@@ -267,10 +267,11 @@ class Wallet:
             now = datetime.now(UTC)
             decisions = []
             for entry in entries:
-                decisions.append(
-                    decide(request.transaction, request.chain_id, entry.public_key, self._policies, now)
-                )
-                await asyncio.sleep(0)
+                for decided in deciding(
+                    request.transaction, request.chain_id, entry.public_key, self._policies, now
+                ):
+                    decisions += [decided] if decided else []
+                    await asyncio.sleep(0)
             shown = transaction_text.describe(request, decisions)
         for entry, decision in zip(entries, decisions, strict=True):
             if entry.role != "account":

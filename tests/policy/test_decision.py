@@ -27,12 +27,12 @@ from signer import config_file
 from signer.antelope.keys import PublicKey
 from signer.antelope.name import encode_name
 from signer.policy import policies
-from signer.policy.decision import decide
+from signer.policy.decision import decide, deciding
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from policy.conftest import Judge
+    from policy.conftest import Judge, Load
 
 CLAIMER = "EOS5K68vEeBKvkBYCnWoeSPoDxWpyoxj2JEFMgnQtswrGQ1ZeXbgf"
 R1 = "PUB_R1_6mqddTeKvgFL3wLJwuzZmG8AgDYtvUiw2qRLFimWa5cU56Kfcr"
@@ -374,3 +374,12 @@ def test_nothing_but_the_one_claim_is_ever_allowed(
 
     assert decision.allowed is (made == one)
     assert decide(transaction(one), CHAIN, PublicKey.parse(CLAIMER), everyday, NOW).allowed
+
+
+@pytest.mark.parametrize(("count", "pauses"), [(0, 0), (1, 1), (4, 3)])
+def test_a_decision_pauses_after_each_action(load: Load, count: int, pauses: int) -> None:
+    """Of those that are looked at."""
+    three = policies.load(load(policy(CLAIM, more="max_actions = 3")))
+    asked = (transaction(*[claim()] * count), CHAIN, PublicKey.parse(CLAIMER), three, NOW)
+
+    assert [*deciding(*asked)] == [*[None] * pauses, decide(*asked)]

@@ -185,6 +185,10 @@ STRICTER = {
     ),
     # More than any transaction has that policy allows, and reading it would keep block signatures waiting.
     "many actions": changed("actions", GOOD["actions"] * 101),
+    "many permissions": changed(
+        "actions",
+        [GOOD["actions"][0] | {"authorization": [{"actor": "eosio", "permission": "active"}] * 90}] * 3,
+    ),
 }
 
 
