@@ -37,6 +37,8 @@ log = logging.getLogger("signer.supervisor")
 _NS_PER_S: Final = 1_000_000_000
 #: No decision is older than this when it comes, in s.
 _OLDEST_S: Final = 5.0
+#: The clock of this machine and the head of a chain that is seen well are nearer than this, in s.
+_AGREE_S: Final = 3.0
 #: Claims that say that something is wrong with the node that had the lease.
 _ABSENT: Final = frozenset({Claim.SILENCE, Claim.MISSED})
 
@@ -185,14 +187,17 @@ class Leases:
         """Take what was seen of a chain. Returns what every signing process must know, None if that is nothing new."""
         if not seen.producers:
             return None
+        # Slots have the chain's time and signatures that of this machine. Where the two disagree, a holder that signs
+        # would be taken for absent.
+        agree = abs(seen.at - seen.head_at) <= _AGREE_S
         coming = [seen.row, seen.proposed, seen.pending, *((key,) for key in seen.targets)]
         message = {
             "type": SEEN,
             "chain": seen.chain,
             "active": list(seen.active),
             "coming": [list(keys) for keys in coming if keys],
-            "missed": seen.missed_in_row,
-            "missed_since": seen.missed_since,
+            "missed": seen.missed_in_row if agree else 0,
+            "missed_since": seen.missed_since if agree else None,
             "producers": seen.producers,
             "savanna": seen.savanna,
         }
