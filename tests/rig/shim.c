@@ -1,15 +1,16 @@
 /* A PKCS#11 module in front of another one: a slow, failing, crashing or deterministic token for tests.
  *
  * SHIM_MODULE  path of the real module; all calls go there, but for those replaced below.
- * SHIM_CTL     path of a file, read again at each signature: "DELAY_MS EVERY ACTION". Each signature takes
- *              DELAY_MS longer; ACTION is done at each EVERYth signature of this process:
+ * SHIM_CTL     path of a file, read again at each call: "DELAY_MS EVERY ACTION LIMIT FUNCTION". FUNCTION is C_Sign,
+ *              C_OpenSession, C_Login or C_FindObjectsInit. Each call of it takes DELAY_MS longer; ACTION is done at
+ *              each EVERYth of these calls in this process:
  *                ok             nothing
  *                0x30           answer with this CKR code
  *                segv | abort   crash
  *                hang           never come back
- *                deterministic  the same key and digest give the same signature, in every process
- *              No file: as "0 1 ok".
- *              A fourth word, "once", lets only the process that removes the file SHIM_TRIGGER do it.
+ *                deterministic  the same key and digest give the same signature, in every process (C_Sign)
+ *              LIMIT is "always", or "once": only the process that removes the file SHIM_TRIGGER does it.
+ *              No file: as "0 1 ok always C_Sign".
  * SHIM_FLAGS   path of a file with flags in hex that the token has besides its own (CK_TOKEN_INFO).
  * SHIM_COUNT   path of a file that gets the line "login RESULT" for each C_Login.
  * SHIM_CACHE   folder in which `deterministic` keeps its signatures.
@@ -28,7 +29,8 @@
 typedef unsigned long ulong_t;
 typedef ulong_t rv_t;
 
-enum { FUNCTIONS = 68, GET_TOKEN_INFO = 6, LOGIN = 18, GET_ATTRIBUTE_VALUE = 24, SIGN_INIT = 42, SIGN = 43 };
+enum { FUNCTIONS = 68, GET_TOKEN_INFO = 6, OPEN_SESSION = 12, LOGIN = 18, GET_ATTRIBUTE_VALUE = 24 };
+enum { FIND_OBJECTS_INIT = 26, SIGN_INIT = 42, SIGN = 43 };
 enum { CKR_OK = 0, CKR_GENERAL_ERROR = 5, CKA_ID = 0x102, DIGEST_BYTES = 32, SIGNATURE_BYTES = 64 };
 
 struct function_list {
@@ -49,15 +51,17 @@ struct token_info {
 
 typedef rv_t (*get_token_info_t)(ulong_t slot, struct token_info *);
 typedef rv_t (*get_function_list_t)(struct function_list **);
+typedef rv_t (*open_session_t)(ulong_t slot, ulong_t flags, void *application, void *notify, ulong_t *session);
 typedef rv_t (*login_t)(ulong_t session, ulong_t user, unsigned char *pin, ulong_t length);
 typedef rv_t (*get_attribute_value_t)(ulong_t session, ulong_t object, struct attribute *, ulong_t count);
+typedef rv_t (*find_objects_init_t)(ulong_t session, struct attribute *, ulong_t count);
 typedef rv_t (*sign_init_t)(ulong_t session, void *mechanism, ulong_t key);
 typedef rv_t (*sign_t)(ulong_t session, unsigned char *data, ulong_t length, unsigned char *out, ulong_t *out_length);
 
 static struct function_list *real;
 static struct function_list ours;
 static ulong_t current_key; /* a lane has one session and one thread */
-static unsigned long signatures;
+static unsigned long calls; /* of the function that is told of */
 
 static void pause_ms(double ms) {
     struct timespec left = {(time_t)(ms / 1000), (long)((ms - 1000 * (long)(ms / 1000)) * 1e6)};
@@ -70,26 +74,50 @@ struct control {
     unsigned long every;
     char action[32];
     char limit[32];
+    char function[32];
 };
 
 static struct control read_control(void) {
-    static const struct control nothing = {0, 1, "ok", ""};
+    static const struct control nothing = {0, 1, "ok", "always", "C_Sign"};
     struct control control = nothing;
     const char *path = getenv("SHIM_CTL");
     FILE *file = path ? fopen(path, "re") : NULL;
     if (file == NULL)
         return nothing;
-    int found = fscanf(file, "%lf %lu %31s %31s", &control.delay_ms, &control.every, control.action, control.limit);
+    int found = fscanf(file, "%lf %lu %31s %31s %31s", &control.delay_ms, &control.every, control.action,
+                       control.limit, control.function);
     fclose(file);
-    return found < 3 || control.every == 0 ? nothing : control;
+    return found < 5 || control.every == 0 ? nothing : control;
 }
 
-/* Whether this signature is one to act at. */
+/* Whether this call is one to act at. */
 static int is_due(const struct control *control) {
     const char *trigger = getenv("SHIM_TRIGGER");
-    if (++signatures % control->every != 0)
+    if (++calls % control->every != 0)
         return 0;
     return strcmp(control->limit, "once") != 0 || (trigger != NULL && unlink(trigger) == 0);
+}
+
+/* Do what is to be done at this call of `function`. Returns the code to answer with, CKR_OK where the real call is to be
+ * made. `deterministic`: whether its signature is to be. */
+static rv_t act(const char *function, int *deterministic) {
+    struct control control = read_control();
+    const char *action = control.action;
+    if (strcmp(control.function, function) != 0)
+        return CKR_OK;
+    if (control.delay_ms > 0)
+        pause_ms(control.delay_ms);
+    if (!is_due(&control))
+        return CKR_OK;
+    if (strcmp(action, "segv") == 0)
+        raise(SIGSEGV);
+    if (strcmp(action, "abort") == 0)
+        abort();
+    while (strcmp(action, "hang") == 0)
+        pause();
+    if (deterministic != NULL)
+        *deterministic = strcmp(action, "deterministic") == 0;
+    return strncmp(action, "0x", 2) == 0 ? strtoul(action, NULL, 16) : CKR_OK;
 }
 
 static rv_t get_token_info(ulong_t slot, struct token_info *info) {
@@ -105,8 +133,20 @@ static rv_t get_token_info(ulong_t slot, struct token_info *info) {
     return rv;
 }
 
+static rv_t open_session(ulong_t slot, ulong_t flags, void *application, void *notify, ulong_t *session) {
+    rv_t rv = act("C_OpenSession", NULL);
+    return rv ? rv : ((open_session_t)real->functions[OPEN_SESSION])(slot, flags, application, notify, session);
+}
+
+static rv_t find_objects_init(ulong_t session, struct attribute *wanted, ulong_t count) {
+    rv_t rv = act("C_FindObjectsInit", NULL);
+    return rv ? rv : ((find_objects_init_t)real->functions[FIND_OBJECTS_INIT])(session, wanted, count);
+}
+
 static rv_t login(ulong_t session, ulong_t user, unsigned char *pin, ulong_t length) {
-    rv_t rv = ((login_t)real->functions[LOGIN])(session, user, pin, length);
+    rv_t rv = act("C_Login", NULL);
+    if (rv == CKR_OK)
+        rv = ((login_t)real->functions[LOGIN])(session, user, pin, length);
     const char *path = getenv("SHIM_COUNT");
     int fd = path ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600) : -1;
     if (fd >= 0) {
@@ -151,28 +191,17 @@ static rv_t sign(ulong_t session, unsigned char *data, ulong_t length, unsigned 
     sign_t real_sign = (sign_t)real->functions[SIGN];
     if (out == NULL)
         return real_sign(session, data, length, out, out_length);
-    struct control control = read_control();
-    const char *action = control.action;
-    if (control.delay_ms > 0)
-        pause_ms(control.delay_ms);
-    if (!is_due(&control))
-        return real_sign(session, data, length, out, out_length);
-    if (strcmp(action, "segv") == 0) {
-        raise(SIGSEGV);
-    } else if (strcmp(action, "abort") == 0) {
-        abort();
-    } else if (strcmp(action, "hang") == 0) {
-        for (;;)
-            pause();
-    } else if (strncmp(action, "0x", 2) == 0) {
+    int deterministic = 0;
+    rv_t code = act("C_Sign", &deterministic);
+    if (code != CKR_OK) {
         /* The real operation is ended first: else it stays active and no later one can begin. */
         unsigned char scratch[256];
         ulong_t scratch_length = sizeof scratch;
         real_sign(session, data, length, scratch, &scratch_length);
-        return strtoul(action, NULL, 16);
+        return code;
     }
     rv_t rv = real_sign(session, data, length, out, out_length);
-    if (rv == CKR_OK && strcmp(action, "deterministic") == 0)
+    if (rv == CKR_OK && deterministic)
         repeat(session, data, length, out);
     return rv;
 }
@@ -188,7 +217,9 @@ rv_t C_GetFunctionList(struct function_list **list) {
         }
         ours = *real;
         ours.functions[GET_TOKEN_INFO] = (void *)get_token_info;
+        ours.functions[OPEN_SESSION] = (void *)open_session;
         ours.functions[LOGIN] = (void *)login;
+        ours.functions[FIND_OBJECTS_INIT] = (void *)find_objects_init;
         ours.functions[SIGN_INIT] = (void *)sign_init;
         ours.functions[SIGN] = (void *)sign;
     }

@@ -50,19 +50,29 @@ class Shim:
             "SHIM_CACHE": str(self.folder),
         }
 
-    def tell(self, action: str = "ok", *, every: int = 1, delay_ms: float = 0, once: bool = False) -> None:
-        """Change what happens from the next signature on.
+    def tell(
+        self,
+        action: str = "ok",
+        *,
+        at: str = "C_Sign",
+        every: int = 1,
+        delay_ms: float = 0,
+        once: bool = False,
+    ) -> None:
+        """Change what happens from the next call on.
 
         Args:
-            action: `ok`, a CKR code as `0x30`, `segv`, `abort`, `hang` or `deterministic`.
-            every: do it at each such signature of a process.
-            delay_ms: ms that each signature takes longer.
+            action: `ok`, a CKR code as `0x30`, `segv`, `abort`, `hang` or, of signatures, `deterministic`.
+            at: the function: `C_Sign`, or one that a lane calls as it opens: `C_OpenSession`, `C_Login`,
+                `C_FindObjectsInit`.
+            every: do it at each such call of a process.
+            delay_ms: ms that each call takes longer.
             once: only the first process that comes to it does it.
         """
         if once:
             self._trigger.touch()
         new = self._control.with_suffix(".new")
-        new.write_text(f"{delay_ms} {every} {action} {'once' if once else ''}\n")
+        new.write_text(f"{delay_ms} {every} {action} {'once' if once else 'always'} {at}\n")
         new.replace(self._control)  # a reader sees the old line or the new one
 
     def flag(self, flags: int) -> None:
