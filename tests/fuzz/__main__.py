@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from fuzz.config_texts import ConfigTexts
 from fuzz.http_bytes import HttpBytes
+from fuzz.kept_bytes import KeptBytes
 from fuzz.outcome import LogWatch
 from fuzz.token_uris import TokenUris
 from fuzz.wallet_bodies import Wallets
@@ -36,6 +37,7 @@ class _Target(Protocol):
 _TARGETS: Final[dict[str, Callable[[Random, Counter[str]], _Target]]] = {
     "wallet": Wallets,
     "http": HttpBytes,
+    "kept": KeptBytes,
     "config": ConfigTexts,
     "uri": TokenUris,
 }

@@ -17,9 +17,16 @@ _TESTS = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize(
-    ("target", "inputs"), [("wallet", 5_000), ("http", 1_500), ("config", 1_500), ("uri", 10_000)]
+    ("target", "inputs", "more"),
+    [
+        ("wallet", 5_000, ()),
+        ("http", 1_500, ("crowded",)),
+        ("kept", 400, ("crowded", "kept", "storm over")),
+        ("config", 1_500, ()),
+        ("uri", 10_000, ()),
+    ],
 )
-def test_nothing_breaks_it(target: str, inputs: int) -> None:
+def test_nothing_breaks_it(target: str, inputs: int, more: tuple[str, ...]) -> None:
     """No other exception, no hang, no 2xx for what is malformed, no trace and no secret in an answer or a log."""
     done = subprocess.run(
         [sys.executable, "-m", "fuzz", target, "--inputs", str(inputs)],
@@ -36,3 +43,5 @@ def test_nothing_breaks_it(target: str, inputs: int) -> None:
     assert found["inputs"] == inputs
     assert found["mutated from valid"] > inputs / 10
     assert found["accepted"] > inputs / 50
+    for name in more:
+        assert found[name] > inputs / 200, name
