@@ -216,6 +216,19 @@ def test_a_wrong_pin_is_reported_as_such_after_one_login(
     assert shim.logins() == [0xA0]
 
 
+@pytest.mark.parametrize("function", ["C_OpenSession", "C_Login", "C_FindObjectsInit"])
+def test_an_error_of_the_module_at_the_opening_is_reported_and_ends_the_lane(
+    shared_home: Home, two_keys: list[dict[str, Any]], shim: Shim, function: str
+) -> None:
+    """And is not taken for a refusal of the PIN, after which nothing would be tried again."""
+    shim.tell("0x30", at=function)
+    with Owner(shared_home, two_keys, shim=shim) as lane:
+        assert (lane.opened["ok"], lane.opened["kind"]) == (False, "away")
+        assert "CKR_DEVICE_ERROR" in lane.opened["message"]
+        assert lane.sock.recv(10) == b""
+        assert lane.process.wait(_PATIENCE_S) == 0
+
+
 def test_a_missing_key_is_found_at_the_opening_and_the_others_sign(
     shared_home: Home, two_keys: list[dict[str, Any]]
 ) -> None:
