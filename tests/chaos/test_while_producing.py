@@ -7,15 +7,19 @@ more with it than without it, in one attempt; ten upgrades in a row in the place
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
 import sqlite3
 import subprocess
 import time
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from rig.fault_run import FaultRun
 from rig.site import Site
@@ -38,6 +42,10 @@ _ATTEMPTS = 3
 _REPLACED_S = 1.0
 #: bytes. Room for the state folder of a run, and little more.
 _DISK = 8 * 1024 * 1024
+#: s. A write waits for 5 (signer.database); against a hang.
+_ANSWER_S = 30.0
+#: Each person gets one token.
+_NUMBERS = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
@@ -108,13 +116,39 @@ def the_control_process_killed(site: Site) -> Iterator[None]:
     control_is_back(site, pid)
 
 
+def make_token(site: Site, scope: str = "view") -> subprocess.CompletedProcess[str]:
+    """`signer token create`, which writes into the control process' database."""
+    return site.command("token", "create", f"person-{next(_NUMBERS)}", "--scope", scope)
+
+
+def ask_for_token(site: Site, token: str) -> httpx.Response:
+    """The same by way of the control process, which writes it then."""
+    transport = httpx.HTTPTransport(uds=str(site.folder / "run/control/control.sock"))
+    with httpx.Client(transport=transport, base_url="http://localhost", timeout=_ANSWER_S) as client:
+        return client.post(
+            "/v1/tokens",
+            headers={"authorization": f"Bearer {token}"},
+            json={"name": f"person-{next(_NUMBERS)}", "scopes": ["view"]},
+        )
+
+
 @contextmanager
 def the_journal_locked(site: Site) -> Iterator[None]:
-    """Somebody holds the control process' database for the whole time."""
-    journal = sqlite3.connect(site.state / "control.sqlite", isolation_level=None)
-    journal.execute("BEGIN EXCLUSIVE")
-    yield
-    journal.close()
+    """Somebody holds the control process' database for the whole time. Who writes waits, and is told why he cannot."""
+    admin = make_token(site, "admin").stdout.strip()
+    with closing(sqlite3.connect(site.state / "control.sqlite", isolation_level=None)) as journal:
+        journal.execute("BEGIN EXCLUSIVE")
+        with ThreadPoolExecutor(2) as writers:
+            made, asked = writers.submit(make_token, site), writers.submit(ask_for_token, site, admin)
+            yield
+            refused, answer = made.result(), asked.result()
+    assert refused.returncode == ExitCode.FAILED, refused.stdout
+    assert "SQLITE_BUSY; another process has held the file for 5 s" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+    assert answer.json()["detail"].startswith("The control process' database cannot be used")
+    assert make_token(site).returncode == 0
+    assert ask_for_token(site, admin).is_success
 
 
 @contextmanager
