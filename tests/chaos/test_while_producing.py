@@ -44,7 +44,7 @@ _REPLACED_S = 1.0
 _DISK = 8 * 1024 * 1024
 #: s. A write waits for 5 (signer.database); against a hang.
 _ANSWER_S = 30.0
-#: Each person gets one token.
+#: Each person gets one token, and each upgrade is to another version.
 _NUMBERS = itertools.count(1)
 
 
@@ -53,6 +53,7 @@ def run(ring: Ring, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultR
     """A whole signer whose state is on a small disk of its own, and a nodeos that produces with it."""
     site = Site.whole_copy_of(ring)
     site.timeout_ms = 5
+    site.copy_code()
     site.state.mkdir(mode=0o700)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={_DISK},mode=0700", "none", site.state], check=True)
     try:
@@ -215,15 +216,25 @@ def a_reload_into_a_broken_config(site: Site) -> Iterator[None]:
     assert site.status()["generation"] == generation
 
 
-@contextmanager
-def an_upgrade(site: Site) -> Iterator[None]:
-    """A restart by hand-over of the sockets: every process is another one but for its number."""
-    before = site.status()
+def upgrade(site: Site) -> str:
+    """Put another version of the code on disk and let it take over; return the version."""
+    version = f"99.{next(_NUMBERS)}"
+    (site.code / "signer/__init__.py").write_text(f'"""Another version."""\n\n__version__ = "{version}"\n')
     done = site.command("upgrade")
     assert done.returncode == 0, done.stderr
+    assert f"upgraded to version {version}," in done.stdout
+    return version
+
+
+@contextmanager
+def an_upgrade(site: Site) -> Iterator[None]:
+    """A restart by hand-over of the sockets: every process is another one but for its number, and runs other code."""
+    before = site.status()
+    version = upgrade(site)
     yield
     after = site.status()
     assert (after["pid"], after["generation"]) == (before["pid"], before["generation"] + 1)
+    assert after["version"] == version
 
 
 _FAULTS: list[Callable[[Site], AbstractContextManager[None]]] = [
@@ -248,14 +259,16 @@ def test_it_costs_no_more_signatures_than_none(
 
 
 def test_upgrades_in_a_row_cost_no_more_signatures_than_none(run: FaultRun) -> None:
-    """Each begins when the one before is done."""
+    """Each begins when the one before is done, and brings other code."""
 
     @contextmanager
     def upgrades(site: Site) -> Iterator[None]:
-        for _ in range(_UPGRADES):
-            with an_upgrade(site):
-                pass
+        before = site.status()
+        versions = [upgrade(site) for _ in range(_UPGRADES)]
         yield
+        after = site.status()
+        assert (after["pid"], after["generation"]) == (before["pid"], before["generation"] + _UPGRADES)
+        assert after["version"] == versions[-1]
 
     if not run.long:
         run.calm()
