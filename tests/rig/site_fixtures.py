@@ -11,6 +11,9 @@ from rig.site import Ring, Site
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+#: Lines with an error, at the most. A process without memory writes a million.
+_SHOWN = 200
+
 
 @pytest.fixture(scope="session")
 def ring(tmp_path_factory: pytest.TempPathFactory) -> Ring:
@@ -33,5 +36,6 @@ def whole(ring: Ring) -> Iterator[Site]:
 def _kept(site: Site) -> Iterator[Site]:
     yield site
     if site.program is not None:
-        print(*(line for line in site.log.splitlines() if '"error"' in line), sep="\n")  # noqa: T201 - if it failed
+        errors = [line for line in site.log.splitlines() if '"error"' in line]
+        print(*errors[-_SHOWN:], sep="\n")  # noqa: T201 - if it failed
     site.clean()
