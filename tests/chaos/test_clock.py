@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import signal
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+import uvloop
+from rig.signer_here import signer_here
 from rig.site import Load
 from rig.stepped_clock import SteppedClock
+
+from signer.chain.sighting import Sighting
 
 if TYPE_CHECKING:
     from rig.site import Site
@@ -15,7 +24,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.chaos
 
 _HOUR_S = 3600
+#: s. Longer than a slot, in which another rule refuses a second node.
+_SLOT_S = 0.5
 _ENFORCED = ["[guards]", 'lease = "enforce"']
+_SEEN = Sighting("local", "bp", 1e9, 9, 1e9, 1, False, 21, (), None, None, None, (), 0, None, None)
 
 
 def test_a_clock_that_steps_costs_no_signature(site: Site) -> None:
@@ -74,3 +86,50 @@ def test_a_clock_that_steps_moves_no_lease(whole: Site) -> None:
     assert [act["detail"] for act in acts if act.get("act") == "lease"] == [
         "node primary holds the lease of chain local (first)"
     ]
+
+
+def test_a_step_before_the_supervisor_hears_of_a_signature_moves_no_lease(whole: Site) -> None:
+    """What is on the way to it has a time of before the step, and a process that begins is told when that was."""
+    clock = SteppedClock(whole.folder)
+    whole.environment = clock.environment
+    whole.tables = _ENFORCED
+    whole.start()
+    whole.sign("r1-1")
+    supervisor = whole.status()["pid"]
+    os.kill(supervisor, signal.SIGSTOP)
+    try:
+        whole.sign("r1-1")
+        clock.step(_HOUR_S)
+    finally:
+        os.kill(supervisor, signal.SIGCONT)
+    assert whole.command("reload").returncode == 0
+    name, message = whole.refusal("r1-1", node="standby")
+    assert name == "signer_lease_exception"
+    assert "node primary holds the lease" in message
+
+
+@pytest.mark.parametrize("step_s", [0, _HOUR_S, -_HOUR_S])
+def test_missed_slots_take_no_lease_from_a_holder_that_signs(
+    whole: Site, monkeypatch: pytest.MonkeyPatch, step_s: int
+) -> None:
+    """Its blocks are lost on their way. Slots have the chain's time, its signatures that of this host."""
+    clock = SteppedClock(whole.folder)
+    for name, value in clock.environment.items():
+        monkeypatch.setenv(name, value)  # of the signing process
+    whole.tables = _ENFORCED
+
+    async def scenario() -> None:
+        async with signer_here(whole) as here:
+            keys = (whole.key("r1-1"), whole.key("r1-1", "standby"))
+            clock.step(step_s)
+            await asyncio.to_thread(whole.sign, "r1-1")
+            now = time.time()
+            missed = replace(_SEEN, active=keys, row=keys, missed_in_row=3, missed_since=now - 1.5)
+            missed = replace(missed, at=now + step_s, head_at=now)
+            await here.control.supervisor.sighted(missed)
+            await asyncio.to_thread(whole.sign, "r1-1")
+            await asyncio.sleep(_SLOT_S)  # the time itself is what another rule looks at
+            refused, _ = await asyncio.to_thread(whole.refusal, "r1-1", node="standby")
+            assert refused == "signer_lease_exception"
+
+    uvloop.run(scenario())
