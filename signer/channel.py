@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _CHUNK = 48 * 1024
 _MORE = b"+"
 _LAST = b"."
+#: No memory is left: read again after this long, in s.
+_NO_MEMORY_S = 0.05
 #: More descriptors than any message of ours carries (one for each listener).
 _MAX_FDS = 253  # SCM_MAX_FD, linux/include/net/scm.h
 
@@ -106,9 +108,9 @@ class Channel:
     def resume(self) -> None:
         """Read again."""
         self._pausing = False
-        if self._open and not self._reading:
+        if not self._reading:
             self._reading = True
-            self._loop.add_reader(self._sock.fileno(), self._readable)
+            self._watch()
 
     def fileno(self) -> int:
         """Return the descriptor of this end, -1 once it is closed."""
@@ -174,6 +176,11 @@ class Channel:
             packet, fds = _packet(self._sock)
         except BlockingIOError:
             return
+        except MemoryError:
+            # The packet is still there. Called again at once, the loop would do nothing else, and log each time.
+            self._loop.remove_reader(self._sock.fileno())
+            self._loop.call_later(_NO_MEMORY_S, self._watch)
+            return
         except ConnectionResetError:
             raise
         except OSError:
@@ -191,6 +198,10 @@ class Channel:
         if self._pausing:
             self._pause()
         self._on_message(json.loads(data), owned)
+
+    def _watch(self) -> None:
+        if self._open and self._reading:
+            self._loop.add_reader(self._sock.fileno(), self._readable)
 
     def _pause(self) -> None:
         self._reading = False

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import uvloop
 
+from signer import channel
 from signer.channel import Channel, pair
 
 if TYPE_CHECKING:
@@ -53,6 +55,38 @@ def test_nothing_is_lost_of_a_process_that_ends_with_a_message_unread(run: Calla
         assert other.messages == []
 
     run(scene())
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_without_memory_it_waits_and_loses_nothing(
+    run: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read again at once, it would keep the processor and fill the log until there is some."""
+
+    async def scene() -> None:
+        theirs, ours = pair()
+        end, other = _End(ours), _End(theirs)
+        looks = 0
+
+        def fail(_sock: Any) -> Any:  # noqa: ANN401 - as _packet
+            nonlocal looks
+            looks += 1
+            raise MemoryError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(channel, "_packet", fail)
+            other.channel.send({"number": 1})
+            other.channel.close()
+            while looks < 3:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.001)
+            assert end.messages == []
+        async with asyncio.timeout(_PATIENCE_S):
+            await end.closed.wait()
+        assert [message["number"] for message in end.messages] == [1]
+
+    began = time.monotonic()
+    run(scene())
+    assert time.monotonic() - began > 2 * channel._NO_MEMORY_S  # noqa: SLF001 - three looks have two pauses
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
