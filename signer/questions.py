@@ -42,7 +42,8 @@ class Questions:
         self._waiting[number] = answer
         self._send({**question, "id": number})
         try:
-            return await asyncio.wait_for(answer, timeout_s)
+            async with asyncio.timeout(timeout_s):
+                return await answer
         except TimeoutError:
             return None
         finally:

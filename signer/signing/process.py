@@ -138,7 +138,8 @@ class SigningProcess:
         self._tokens.close()
         self._send_decisions()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._channel.flush(), _FLUSH_S)
+            async with asyncio.timeout(_FLUSH_S):
+                await self._channel.flush()
         self._channel.close()
 
     def _end(self) -> None:

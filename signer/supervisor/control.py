@@ -81,7 +81,8 @@ class ControlProcess(Worker):
             self._channel.close()
         if self._process is not None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), _STOP_S)
+                async with asyncio.timeout(_STOP_S):
+                    await self._process.wait()
         await self.kill()
 
     def told(self, message: Message, fds: list[int]) -> None:

@@ -149,7 +149,8 @@ class Generation(Worker):
         if self.pid:
             with contextlib.suppress(TimeoutError):
                 # The channel's end and not the process's: by then every decision that it sent was read.
-                await asyncio.wait_for(self.ended.wait(), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    await self.ended.wait()
         await self.kill()
 
     async def kill(self) -> None:

@@ -79,7 +79,8 @@ class Issued:
             AdminError: it was not in time.
         """
         try:
-            await asyncio.wait_for(self._learned.wait(), _LEARN_S)
+            async with asyncio.timeout(_LEARN_S):
+                await self._learned.wait()
         except TimeoutError:
             raise AdminError("the audit log is still being read for earlier signatures; ask again") from None
 

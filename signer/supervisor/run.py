@@ -68,6 +68,8 @@ log = logging.getLogger("signer.supervisor")
 _RESOLVE_S = 20.0
 #: A first start listens after this long even if a module is still busy opening, in s.
 _LISTEN_ANYWAY_S = 2.5
+#: A task that is to end is told so again after this long, in s.
+_CANCEL_AGAIN_S = 1.0
 #: An old generation has this long to answer what it accepted, in s.
 _DRAIN_S = 10.0
 #: A freeze waits this long for a signing process before it is killed, in s.
@@ -553,7 +555,8 @@ class Supervisor:
         """Wait until the keys of a block token that opens are checked, and not longer than `timeout_s`."""
         if self._current is not None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._current.checked[token].wait(), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    await self._current.checked[token].wait()
 
     def log_out(self, token: str) -> None:
         """End the lanes of a block token in every signing process, after its PIN was wiped."""
@@ -848,7 +851,8 @@ class Supervisor:
             self._brief(replacement)  # the old one has signed meanwhile
             replacement.listen()
             try:
-                await asyncio.wait_for(replacement.listening.wait(), _LISTEN_ANYWAY_S)
+                async with asyncio.timeout(_LISTEN_ANYWAY_S):
+                    await replacement.listening.wait()
             except TimeoutError:
                 raise AdminError("the new signing process does not listen; see the log") from None
             await self._expected.quiet()
@@ -1004,9 +1008,11 @@ class Supervisor:
     async def _let_go(self) -> None:
         """End everything that would start or kill a process."""
         others = self._tasks - {self._leaving}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        while others:
+            for task in others:
+                task.cancel()
+            # Again, if one did not mind: nothing but this signer's end would come of waiting for it.
+            _, others = await asyncio.wait(others, timeout=_CANCEL_AGAIN_S)
 
     def _stay(self, reason: str) -> None:
         """Take back `_leave`, as far as it came."""

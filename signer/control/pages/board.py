@@ -116,7 +116,8 @@ class Board:
         self._look_for(LINGER_S)
         if self.snapshot.at is None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), PATIENCE_S)
+                async with asyncio.timeout(PATIENCE_S):
+                    await self._news.wait()
         return self.snapshot
 
     def come(self) -> None:
@@ -168,7 +169,8 @@ class Board:
                     await asyncio.sleep(_FAULT_S)
                 self._publish()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), max(0.0, TICK_S - (loop.time() - began_s)))
+                    async with asyncio.timeout(max(0.0, TICK_S - (loop.time() - began_s))):
+                        await self._wake.wait()
         finally:
             self._task = None
 
