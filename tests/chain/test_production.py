@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.chain
 
-#: Blocks per curve and kind of listener: 16 s each (tests/bench has more).
-_BLOCKS = 32
+#: Blocks per curve and kind of listener: 10 s each (tests/bench has more).
+_BLOCKS = 20
 _ATTEMPTS = 3
 #: What an attempt may lose. A K1 signature in SoftHSM takes two operations of 0.5 ms on average and ten now and then:
 #: on two cores about one in a hundred is not ready in nodeos' 5 ms (README, 'Figures'). R1 may lose none.
