@@ -6,7 +6,7 @@ import os
 import resource
 import signal
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from rig.condition import until
@@ -33,7 +33,11 @@ def test_what_waited_for_the_disk_is_a_hole_without_a_bound(site: Site, end: sig
     resource.prlimit(site.program.pid, resource.RLIMIT_FSIZE, most)
     for _ in range(_SIGNATURES):
         site.sign("r1-1")
-    site.wait(lambda status: status["audit"]["waiting"] >= _SIGNATURES, "they wait")
+
+    def refused(status: dict[str, Any]) -> bool:
+        return bool(status["audit"]["degraded"]) and status["audit"]["waiting"] >= _SIGNATURES
+
+    site.wait(refused, "the disk took none of them")
     os.kill(site.program.pid, end)
     until(lambda: site.program is not None and site.program.exit_code is not None, "it ended")
     site.start()
