@@ -169,7 +169,7 @@ class Gate:
         end = time.monotonic_ns() + _TURN_NS
         while (one := self._accept()) is not None:
             if self._read(*one) or time.monotonic_ns() > end:
-                return  # nodeos may be behind who is gone, silent, or uvicorn's
+                return  # nodeos may be behind who is gone, or uvicorn's
 
     def _turn(self) -> None:
         """Accept all, then read: who has got an answer comes again at once, and waits for the next turn. Then pause."""
@@ -226,7 +226,7 @@ class Gate:
         return conn, call
 
     def _read(self, conn: socket.socket, call: Call) -> bool:
-        """Read what has come. Returns whether it is a request that is signed or refused here."""
+        """Read what has come. Returns whether others have their turn now: not if it was nothing, or is uvicorn's."""
         try:
             data = conn.recv(_READ)
         except (BlockingIOError, InterruptedError):
@@ -234,7 +234,7 @@ class Gate:
                 self._rest(conn)  # woken for nothing
             else:
                 self._wait(conn, call)
-            return False
+            return True
         except OSError:
             data = b""
         if not data:
