@@ -29,6 +29,8 @@ VARIABLE: Final = "SIGNER_REQUESTS_EXPECTED"
 #: it asks, and asks within a few ms of the same point of each slot.
 _LEAD_S: Final = 0.008
 _SLACK_S: Final = 0.010
+#: SoftHSM took 8 ms to log in and to look at four keys; with room for more, in s.
+OPENING_S: Final = 0.050
 #: A timer that is set to nothing is off.
 _AT_ONCE_S: Final = 1e-6
 

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 #: A PIN, a URI and a label.
 _MAX_REQUEST = 16_384
-#: As hsm.lane has it, in s: to log in and look around in SoftHSM.
-_WORK_S = 0.050
 
 
 def perform(request: dict[str, Any]) -> dict[str, Any]:
@@ -76,7 +74,7 @@ def main() -> int:
         return 0
     request = json.loads(packet)
     del packet
-    beginning.done(_WORK_S)
+    beginning.done(beginning.OPENING_S)
     try:
         answer = {"ok": True, **perform(request)}
     except HsmError as error:

@@ -44,8 +44,6 @@ _GIVE_UP = 3
 #: Longest first packet: a PIN and a few hundred keys.
 _MAX_OPEN = 200_000
 _SIGNATURE_BYTES = 64
-#: SoftHSM took 8 ms to log in and to look at four keys; with room for more, in s.
-_OPENING_S = 0.050
 
 
 @dataclass(slots=True)
@@ -232,7 +230,7 @@ def main() -> int:
     request = json.loads(packet)
     del packet
     lane = Lane(sock)
-    beginning.done(_OPENING_S)
+    beginning.done(beginning.OPENING_S)
     try:
         findings = lane.open(request)
     except HsmError as error:

@@ -105,13 +105,17 @@ LOG_MISSING: Final = "log-missing"
 SYNC_FAILED: Final = "sync-failed"
 ENTRIES_LOST: Final = "entries-lost"
 
+#: Acts by which the writer tells of trouble with the log itself.
+OF_THE_WRITER: Final = frozenset({TORN_TAIL, LOG_DAMAGED, LOG_MISSING, SYNC_FAILED, ENTRIES_LOST})
+
 #: Acts that the signer writes itself, when it does them: nobody else may use these names.
 RESERVED: Final = frozenset(
     {
         *(START, STOP, RELOAD, UPGRADE, SIGNING_ENDED, FREEZE, UNFREEZE, TOKEN_RETRY, PIN_REFUSED, PROBE),
         *(ALARM, ALARM_ENDED, DISMISS),
         *(UNLOCK, LOCK, SET_TIMEOUT, WRONG_PIN, CREATE_KEY, REMOVE_KEY, LEASE),
-        *(TORN_TAIL, LOG_DAMAGED, LOG_MISSING, SYNC_FAILED, ENTRIES_LOST, LOST),
+        *OF_THE_WRITER,
+        LOST,
     }
 )
 

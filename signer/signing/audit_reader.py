@@ -13,18 +13,14 @@ from signer.signing.audit import (
     ACT,
     AT,
     DETAIL,
-    ENTRIES_LOST,
     HASH,
     KIND,
-    LOG_DAMAGED,
-    LOG_MISSING,
     LOST,
     MAX_KEYS,
     MAX_LINE,
+    OF_THE_WRITER,
     PREV,
     SEQ,
-    SYNC_FAILED,
-    TORN_TAIL,
     UNTIL,
     UPTO,
     Anchor,
@@ -49,7 +45,6 @@ _HASHES: Final = 10_000
 #: A running signer's write(2) may be half visible for microseconds: how often to look again, 5 ms apart.
 _LOOKS: Final = 20
 _LOOK_SECONDS: Final = 0.005
-_NOTED_ACTS: Final = frozenset({TORN_TAIL, LOG_DAMAGED, LOG_MISSING, SYNC_FAILED, ENTRIES_LOST})
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,7 +372,7 @@ class Reading:
 def _note(fields: Fields) -> str | None:
     if fields[KIND] == Kind.GAP:
         return f"line {fields[SEQ]}: {fields[LOST]} entries lost from {fields[AT]} to {fields[UNTIL]}"
-    if fields[KIND] == Kind.ACT and fields[ACT] in _NOTED_ACTS:
+    if fields[KIND] == Kind.ACT and fields[ACT] in OF_THE_WRITER:
         # A terminal obeys what is not printable, and the log may be hostile.
         detail = "".join(char if char.isprintable() else "?" for char in str(fields[DETAIL]))
         return f"line {fields[SEQ]}: {fields[ACT]}: {detail}"

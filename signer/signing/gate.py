@@ -65,9 +65,8 @@ _TURN = 256
 _TURN_NS = 1_000_000
 #: Between two connections that are handed to uvicorn, in s: a burst of them is no crowd yet, and each may take 1 ms.
 _NEXT_S = 0.002
-#: The same on a crowded listener. Each may take 1 ms of the signing process's time, and
-#: one that works 30 % of it is no real-time process (hsm.realtime): with 2 ms, one signature in 80 failed under
-#: requests in a pipeline, with this one none (deploy/figures.md).
+#: The same on a crowded listener: a signing process that works 30 % of its time is no real-time process (hsm.realtime).
+#: With 2 ms, one signature in 80 failed under requests in a pipeline, with this one none (deploy/figures.md).
 _HAND_S = 1 / _IDLE_PER_S
 
 

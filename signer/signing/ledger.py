@@ -15,9 +15,8 @@ from signer.signing.audit import (
     ENTRIES_LOST,
     KEY,
     KIND,
-    LOG_DAMAGED,
-    LOG_MISSING,
     NODE,
+    OF_THE_WRITER,
     ROLE,
     SEQ,
     SIGNATURE,
@@ -25,8 +24,6 @@ from signer.signing.audit import (
     SIGNING_ENDED,
     START,
     STOP,
-    SYNC_FAILED,
-    TORN_TAIL,
     UNTIL,
     VERDICT,
     ChainError,
@@ -48,9 +45,7 @@ _MARKS: Final = (b'"verdict":"signed"', b'{"kind":"act"', b'{"kind":"gap"')
 
 
 #: Acts that are written before a start, about what was there: they say nothing of how long the signer ran.
-_OF_NO_SIGNER: Final = frozenset(
-    {TORN_TAIL, LOG_DAMAGED, LOG_MISSING, SYNC_FAILED, ENTRIES_LOST, "token-create", "token-revoke"}
-)
+_OF_NO_SIGNER: Final = OF_THE_WRITER | {"token-create", "token-revoke"}
 #: Signatures on their way to the log when a process is killed or the power fails: 0.06 s and two syncs of the disk
 #: (signer.supervisor.audit), in which a producer has one slot, or two where the disk is slow.
 LOST_AT_A_KILL: Final = 2

@@ -389,9 +389,7 @@ class Supervisor:
         await asyncio.gather(
             self._control.stop(), *(generation.drain(_DRAIN_S) for generation in generations)
         )
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await _end_all(self._tasks)
 
     def _spawn(self, coroutine: Any) -> asyncio.Task[None]:  # noqa: ANN401 - any coroutine
         task = asyncio.create_task(coroutine)
@@ -1007,12 +1005,7 @@ class Supervisor:
 
     async def _let_go(self) -> None:
         """End everything that would start or kill a process."""
-        others = self._tasks - {self._leaving}
-        while others:
-            for task in others:
-                task.cancel()
-            # Again, if one did not mind: nothing but this signer's end would come of waiting for it.
-            _, others = await asyncio.wait(others, timeout=_CANCEL_AGAIN_S)
+        await _end_all(self._tasks - {self._leaving})
 
     def _stay(self, reason: str) -> None:
         """Take back `_leave`, as far as it came."""
@@ -1074,6 +1067,16 @@ class Supervisor:
     def _refused_upgrade(self, reason: str) -> None:
         self._upgrade = Upgrade(self._upgrade.attempt, "refused", reason)
         log.error("upgrade refused", extra={"reason": reason})
+
+
+async def _end_all(tasks: set[asyncio.Task[None]]) -> None:
+    """Cancel tasks and wait for their end; again, if one did not mind: nothing would come of waiting for it."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=_CANCEL_AGAIN_S)
+    await asyncio.gather(*tasks, return_exceptions=True)  # what became of them is of no interest
 
 
 async def _ask(worker: Worker | None) -> Message | None:

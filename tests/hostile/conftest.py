@@ -28,20 +28,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The same, with the guards that a chain with a producer has by default."""
-    made = Site.whole_copy_of(Ring.make(tmp_path_factory.mktemp("ring")))
-    made.timeout_ms = 5
-    made.tables = ["[guards]", 'lease = "observe"', 'rate = "enforce"']
-    try:
-        yield made.start()
-    finally:
-        made.clean()
+    yield from _serving(tmp_path_factory, "[guards]", 'lease = "observe"', 'rate = "enforce"')
 
 
 @pytest.fixture
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A signer that runs, with every process, at nodeos' default timeout."""
+    yield from _serving(tmp_path_factory)
+
+
+def _serving(tmp_path_factory: pytest.TempPathFactory, *tables: str) -> Iterator[Site]:
     made = Site.whole_copy_of(Ring.make(tmp_path_factory.mktemp("ring")))
     made.timeout_ms = 5
+    made.tables = [*tables]
     try:
         yield made.start()
     finally:

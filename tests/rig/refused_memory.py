@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import struct
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from rig import shared_object
 
 _SOURCE: Final = Path(__file__).with_suffix(".c")
 #: As in the source.
@@ -25,8 +26,7 @@ class RefusedMemory:
         """What a process needs that shall be counted."""
         library = self.folder / "refused_memory.so"
         if not library.exists():
-            flags = ["-std=gnu11", "-O2", "-fno-builtin", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
-            subprocess.run(["gcc", *flags, "-o", library, _SOURCE], check=True)
+            shared_object.build(_SOURCE, self.folder, "-fno-builtin")
             self._counts.write_bytes(bytes(_PLACES * _LONG.size))
         return {"LD_PRELOAD": str(library), "REFUSED_MEMORY": str(self._counts)}
 

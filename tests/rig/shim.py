@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from rig import shared_object
 
 _SOURCE = Path(__file__).with_name("shim.c")
 
@@ -15,10 +16,7 @@ _SOURCE = Path(__file__).with_name("shim.c")
 def _build() -> tuple[Path, tempfile.TemporaryDirectory[str]]:
     """Compile the module once for this run. The folder goes when Python does."""
     folder = tempfile.TemporaryDirectory(prefix="signer-shim-")
-    library = Path(folder.name) / "shim.so"
-    flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
-    subprocess.run(["gcc", *flags, "-o", library, _SOURCE, "-ldl"], check=True)
-    return library, folder
+    return shared_object.build(_SOURCE, Path(folder.name), "-ldl"), folder
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import struct
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+
+from rig import shared_object
 
 _SOURCE = Path(__file__).with_name("stepped_clock.c")
 
@@ -21,8 +22,7 @@ class SteppedClock:
         """What a process needs that shall have this clock."""
         library = self.folder / "stepped_clock.so"
         if not library.exists():
-            flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
-            subprocess.run(["gcc", *flags, "-o", library, _SOURCE, "-ldl"], check=True)
+            shared_object.build(_SOURCE, self.folder, "-ldl")
             self.step(0)
         return {"LD_PRELOAD": str(library), "CLOCK_STEP": str(self._offset)}
 
