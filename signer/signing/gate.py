@@ -55,8 +55,8 @@ _KEEP = 4
 _KEEP_IDLE_NS = 750_000_000_000
 #: A storm is logged this often, in ns.
 _SAY_AGAIN_NS = 60_000_000_000
-#: A crowded listener pauses between its turns, in s. uvloop counts whole ms: half of one would be no pause at
-#: all, and a loop that turns without one keeps a lane, or nodeos, from a processor that they share.
+#: A listener that is crowded or in a storm pauses between its turns, in s. uvloop counts whole ms: half of one would be
+#: no pause at all, and a loop that turns without one keeps a lane, or nodeos, from a processor that they share.
 _PAUSE_S = 0.001
 #: In its turn it accepts whoever waits, so many at most and for half of so long, in ns: nodeos may be the last in the
 #: kernel's queue, and a storm of connections that are gone already fills that. Then it reads requests until the time is
@@ -161,7 +161,7 @@ class Gate:
 
     def _acceptable(self) -> None:
         """Take one request. The loop calls again while more wait, and other listeners have their turns between."""
-        if self._is_crowded():
+        if self._is_crowded() or self._is_stormed(time.monotonic_ns()):
             self._loop.remove_reader(self._sock.fileno())
             self._turn()
             return
@@ -188,7 +188,7 @@ class Gate:
             self._loop.call_later(_PAUSE_S, self._go_on)
 
     def _go_on(self) -> None:
-        """The pause of a crowded listener is over."""
+        """The pause is over."""
         if self._ready:
             self._turn()
         else:
@@ -278,6 +278,14 @@ class Gate:
 
     # -- in a storm ----------------------------------------------------------------------------------
 
+    def _is_stormed(self, now_ns: int) -> bool:
+        """Whether there was a storm within the last second.
+
+        Its connections are accepted by the dozen, with pauses: one by one they took more than the share of a real-time
+        process (hsm.realtime), and a usual one waited up to 4 ms behind the attacker (deploy/figures.md).
+        """
+        return now_ns - self._stormed_ns <= _STORM_NS
+
     def _note_storm(self, now_ns: int) -> None:
         self._stormed_ns = now_ns
         if now_ns - self._said_ns > _SAY_AGAIN_NS:
@@ -286,7 +294,7 @@ class Gate:
 
     def _may_keep(self, conn: socket.socket, call: Call, request: FastRequest) -> bool:
         """Whether a connection stays open after its signature."""
-        if call.began_ns - self._stormed_ns > _STORM_NS or self._leaving or call.rehearsal or request.ends:
+        if not self._is_stormed(call.began_ns) or self._leaving or call.rehearsal or request.ends:
             return False
         if conn in self._kept or len(self._kept) < _KEEP:
             return True
