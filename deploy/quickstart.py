@@ -14,7 +14,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,6 +40,7 @@ _DEFAULT_RING: Final = 2
 _SIGNER: Final = Path(sys.executable).with_name("signer")
 #: Whose control token it is.
 _PERSON: Final = "quickstart"
+_TOKEN_LASTS: Final = timedelta(days=90)
 
 
 def main() -> int:
@@ -157,10 +158,9 @@ def _made(layout: Layout, arguments: argparse.Namespace) -> dict[str, Any]:
         _make_config(layout, arguments, producer)
     else:
         _check_same(layout, port, arguments, producer)
-        trial = description.load(layout)
-        if trial is not None and layout.control_token_file.exists():
-            return trial
     _make_control_token(layout)
+    if port is not None and (trial := description.load(layout)) is not None:
+        return trial
     # The last file: with it, the trial is complete.
     trial = description.describe(layout)
     description.save(layout, trial)
@@ -239,18 +239,23 @@ def _make_socket_folder(layout: Layout) -> None:
 
 
 def _make_control_token(layout: Layout) -> None:
-    if layout.control_token_file.exists():
-        return
+    """Make the token of the trial's person, unless the one in the file holds: it ends some time."""
     private_file.make_folder(layout.state)
     now = datetime.now(UTC)
     try:
         with contextlib.closing(TokenStore(layout.state / DATABASE)) as store:
+            if layout.control_token_file.exists() and _holds(layout.control_token_file, store, now):
+                return
             if any(token.name == _PERSON and token.revoked_at is None for token in store.list()):
-                store.revoke(_PERSON, now)  # of a run that ended before it wrote the file
-            token = store.create(_PERSON, list(Scope), None, now)
+                store.revoke(_PERSON, now)  # it has ended, or the run did before it wrote the file
+            token = store.create(_PERSON, list(Scope), now + _TOKEN_LASTS, now)
     except SignerError as error:
         raise TrialError(f"the control token cannot be made: {error}") from error
     private_file.write(layout.control_token_file, token + "\n")
+
+
+def _holds(file: Path, store: TokenStore, now: datetime) -> bool:
+    return store.authenticate(file.read_text(encoding="ascii", errors="replace").strip(), now) is not None
 
 
 def _record(layout: Layout, trial: dict[str, Any], pid: int | None) -> None:

@@ -46,6 +46,8 @@ _CODES: Final = (
 )
 #: Exceptions of hsm.errors by name, because importing that takes time; any other is a problem with a token.
 _HSM_CODES: Final = {"UriError": ExitCode.USAGE, "ProvisionError": ExitCode.FAILED}
+#: How long an access token lasts, and may at most: nobody remembers what never ends.
+_DAYS: Final = 90
 _MAX_DAYS: Final = 3650
 #: signer.control.auth.Scope, which takes time to import.
 _SCOPES: Final = """\
@@ -460,7 +462,9 @@ def _add_tokens(commands: _Commands) -> None:
         metavar="SCOPE",
         help="what for, see below; may be repeated",
     )
-    create.add_argument("--days", type=_days, metavar="N", help="days until it expires; default never")
+    create.add_argument(
+        "--days", type=_days, metavar="N", default=_DAYS, help=f"days until it expires; default {_DAYS}"
+    )
     create.add_argument("--out", metavar="FILE", help="write it to this new file instead of standard output")
     _add(tokens, "list", ("access", "list_tokens"), "show who has an access token")
     revoke = _add(tokens, "revoke", ("access", "revoke"), "end an access token")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,7 +26,7 @@ def create(arguments: argparse.Namespace) -> int:
     config = config_file.load(config_file.find(arguments.config))
     state_dir = config.state_dir
     now = datetime.now(UTC)
-    expires_at = None if arguments.days is None else now + timedelta(days=arguments.days)
+    expires_at = now + timedelta(days=arguments.days)
     out = None if arguments.out is None else _new_file(Path(arguments.out))
     try:
         with acting_as_owner(state_dir), closing(TokenStore(state_dir / DATABASE)) as store:
@@ -36,11 +37,12 @@ def create(arguments: argparse.Namespace) -> int:
         raise
     record(config, "token-create", f"for {arguments.name!a}, scopes {' '.join(arguments.scope)}")
     if out is None:
+        print(f"it ends on {expires_at:%Y-%m-%d}, and is shown this once:", file=sys.stderr)
         print(token)
         return ExitCode.OK
     with os.fdopen(out, "w", encoding="ascii") as file:
         file.write(f"{token}\n")
-    print(f"the token of {arguments.name} is in {arguments.out}")
+    print(f"the token of {arguments.name} is in {arguments.out}; it ends on {expires_at:%Y-%m-%d}")
     return ExitCode.OK
 
 

@@ -76,7 +76,12 @@ class ControlProcess:
             self._rotations.targets,
         )
         self._production = Production(
-            config, journal, self._followers, certificate.expiries(config), lambda: datetime.now(UTC)
+            config,
+            journal,
+            people,
+            self._followers,
+            expiries=certificate.expiries(config),
+            clock=lambda: datetime.now(UTC),
         )
         app = create_app(
             config,

@@ -1,7 +1,7 @@
 """What monitoring wants to know of production and only the control process knows.
 
-Nobody is asked for it: slots and schedules are what the followers saw, the rest is in the journal. It is asked for with
-each status, so what takes long to read is kept for a while.
+Nobody is asked for it: slots and schedules are what the followers saw, the rest is in the journal and in the store of
+access tokens. It is asked for with each status, so what takes long to read is kept for a while.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from signer.control.auth import TokenStoreError
 from signer.errors import JournalError
 from signer.rotation import ring
 from signer.rotation.evidence import strongest
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from signer.antelope.keys import PublicKey
     from signer.config import Config
+    from signer.control.auth import TokenStore
     from signer.control.services import ChainWatch
     from signer.rotation.journal import Journal
     from signer.rotation.rotation import Rotation
@@ -47,6 +49,7 @@ class Production:
     Args:
         config: the configuration.
         journal: rotations and evidence on disk.
+        people: the access tokens.
         watches: what is seen, by chain.
         expiries: when certificates end, by the listener's address, in s since 1970.
         clock: the time of day (UTC).
@@ -56,12 +59,15 @@ class Production:
         self,
         config: Config,
         journal: Journal,
+        people: TokenStore,
         watches: Mapping[str, ChainWatch],
+        *,
         expiries: Mapping[str, float],
         clock: Callable[[], datetime],
     ) -> None:
         self._config = config
         self._journal = journal
+        self._people = people
         self._watches = watches
         self._expiries = expiries
         self._clock = clock
@@ -77,6 +83,7 @@ class Production:
             },
             "foreign": {chain: dict(watch.foreign()) for chain, watch in self._watches.items()},
             "certificates": dict(self._expiries),
+            "access_tokens": self._access_tokens(),
             "journal_error": "",
         }
         try:
@@ -84,6 +91,14 @@ class Production:
         except JournalError as error:
             nothing: dict[str, Any] = {"rotations": [], "ended": [], "rings": {}, "evidence": []}
             return found | nothing | {"journal_error": str(error)}
+
+    def _access_tokens(self) -> dict[str, float | None]:
+        """Return for each person when the access token ends, in s since 1970; None: never."""
+        try:
+            live = [each for each in self._people.list() if each.revoked_at is None]
+        except TokenStoreError:
+            return {}  # it is in the journal's file: journal_error says it
+        return {each.name: None if each.expires_at is None else each.expires_at.timestamp() for each in live}
 
     def _journalled(self) -> dict[str, Any]:
         newest = self._journal.list(_NEWEST)

@@ -19,7 +19,8 @@ from signer.errors import FormatError
 
 router = APIRouter(prefix="/v1/tokens", tags=["tokens"], responses=problem.RESPONSES)
 
-#: As the command line has it.
+#: As the command line has them.
+_DAYS: Final = 90
 _MAX_DAYS: Final = 3650
 
 
@@ -30,8 +31,8 @@ class TokenBody(Body):
     """The person who will use it: 1 to 63 letters, digits and _.@-, a letter or digit first."""
     scopes: Annotated[list[Scope], Field(min_length=1)]
     """What for. No scope implies another."""
-    days: Annotated[int, Field(ge=1, le=_MAX_DAYS)] | None = None
-    """Days until it expires; null: never."""
+    days: Annotated[int, Field(ge=1, le=_MAX_DAYS)] = _DAYS
+    """Days until it expires."""
 
 
 class TokenView(View):
@@ -44,7 +45,7 @@ class TokenView(View):
     created_at: datetime
     """When it was made (UTC)."""
     expires_at: datetime | None
-    """When it expires (UTC); null: never."""
+    """When it expires (UTC); null: never, as only a token of an older version does."""
     revoked_at: datetime | None
     """When it was ended (UTC); null: it was not."""
 
@@ -63,6 +64,8 @@ class NewToken(View):
     """The person who will use it."""
     token: str
     """The token, `sgn_...`. It cannot be read again."""
+    expires_at: datetime
+    """When it expires (UTC)."""
 
 
 class RevokedToken(View):
@@ -93,14 +96,14 @@ async def list_tokens(_: Admin, services: Given) -> TokenList:
 async def create(body: TokenBody, person: Admin, services: Given) -> NewToken:
     """Make a token. It is in this answer and nowhere else; lost, it is revoked and another made."""
     now = services.clock()
-    expires_at = None if body.days is None else now + timedelta(days=body.days)
+    expires_at = now + timedelta(days=body.days)
     scopes = ", ".join(sorted(set(body.scopes)))
     await services.supervisor.act("token-create", person.name, f"for {body.name[:63]!a}, scopes {scopes}")
     try:
         token = services.tokens.create(body.name, body.scopes, expires_at, now)
     except FormatError as error:
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", f"{error}.") from None
-    return NewToken(name=body.name, token=token)
+    return NewToken(name=body.name, token=token, expires_at=expires_at)
 
 
 @router.delete("/{name}")

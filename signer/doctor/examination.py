@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from signer import __version__
 from signer.doctor import (
+    access,
     audit,
     chains,
     guards,
@@ -105,6 +106,7 @@ class Examination:
             production=site.production,
         )
         yield from self._chains()
+        yield from self._access()
         yield from audit.check(
             str(self._audit_log),
             None if status is None else status["audit"],
@@ -196,6 +198,12 @@ class Examination:
             site,
             running=self._status is not None or bool(self._silence and self._silence.running),
         )
+
+    def _access(self) -> Iterator[Finding]:
+        """Look at the access tokens, where the control process tells of them."""
+        production = None if self._status is None else self._status.get("production")
+        if production is not None and "access_tokens" in production:
+            yield from access.check(production["access_tokens"], datetime.now(UTC))
 
     # -- nodes and chains --------------------------------------------------------------------------------------
 

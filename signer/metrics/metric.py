@@ -109,6 +109,12 @@ METRICS: Final = (
         ("chain", "node"),
     ),
     Metric(
+        "signer_guard_mode",
+        "gauge",
+        "1 for the mode of each guard of a producer: off, observe or enforce.",
+        ("chain", "rule", "mode"),
+    ),
+    Metric(
         "signer_guard_observed_total",
         "counter",
         "What a guard saw and did not refuse, since the signing process started.",
@@ -193,6 +199,12 @@ METRICS: Final = (
         "gauge",
         "End of the certificate that a control listener serves.",
         ("listener",),
+    ),
+    Metric(
+        "signer_access_token_expiry_timestamp_seconds",
+        "gauge",
+        "End of each person's access token.",
+        ("person",),
     ),
     Metric("signer_journal_readable", "gauge", "1 while the journal of rotations can be read."),
 )

@@ -153,6 +153,8 @@ def _guards(page: _Page, status: Status) -> None:
     for chain, guard in status["guards"].items():
         if guard["holder"] is not None:
             page.add("signer_lease_holder", 1, chain, guard["holder"])
+        for rule in ("lease", "rate", "height"):
+            page.add("signer_guard_mode", 1, chain, rule, guard[rule])
         for rule, count in guard["observed"].items():
             page.add("signer_guard_observed_total", count, chain, rule)
 
@@ -188,6 +190,9 @@ def _production(page: _Page, status: Status) -> None:
         _rings(page, production, {key["public_key"] for key in status["keys"] if key["state"] == "active"})
         for listener, at in production["certificates"].items():
             page.add("signer_certificate_expiry_timestamp_seconds", at, listener)
+        # An older control process, in an upgrade, does not know of them.
+        for person, at in production.get("access_tokens", {}).items():
+            page.add("signer_access_token_expiry_timestamp_seconds", at, person)
         page.add("signer_journal_readable", not production["journal_error"])
 
 

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -687,6 +688,8 @@ def test_an_access_token_is_shown_once(signer: Signer, site: Path) -> None:
     assert token not in listed
     assert json.loads(listed)[0]["name"] == "me"
     assert "me" in signer("token", "list").out
+    lasts = datetime.fromisoformat(json.loads(listed)[0]["expires_at"]) - datetime.now(UTC)
+    assert timedelta(days=89, hours=23) < lasts <= timedelta(days=90)
     assert signer("token", "revoke", "me").code == 0
     assert signer("token", "revoke", "me").code == 1
     acts = [json.loads(line) for line in signer("audit", "export").out.splitlines()]
@@ -696,6 +699,14 @@ def test_an_access_token_is_shown_once(signer: Signer, site: Path) -> None:
     ]
     assert all(act["by"].startswith(f"uid {os.getuid()} ") for act in acts if act["kind"] == "act")
     assert json.loads(signer("token", "list", "--json").out)[0]["revoked_at"] is not None
+
+
+def test_an_access_token_on_standard_output_stands_there_alone(signer: Signer) -> None:
+    """When it ends is said beside it."""
+    made = signer("token", "create", "me", "--scope", "view", "--days", "3650")
+
+    assert re.fullmatch(r"sgn_[\w-]{43}\n", made.out)
+    assert re.search(r"ends on 20\d\d-\d\d-\d\d", made.err)
 
 
 def test_the_help_of_token_create_has_a_line_for_each_scope(signer: Signer) -> None:

@@ -34,7 +34,10 @@ def production(site: Site) -> Production:
     """Of the site's chain, with a certificate that ends at 9.0."""
     config = site.app.state.services.config.model_copy(update={"rotation": Rotation()})
     watches = {"eos": site.watch}
-    return Production(config, site.journal, watches, {"tcp:[::]:1": 9.0}, lambda: site.clock.now)
+    expiries = {"tcp:[::]:1": 9.0}
+    return Production(
+        config, site.journal, site.tokens, watches, expiries=expiries, clock=lambda: site.clock.now
+    )
 
 
 def _scrape(site: Site, production: Production) -> Scrape:
@@ -78,6 +81,21 @@ def test_slots_are_the_followers(site: Site, production: Production) -> None:
     assert page.values("signer_foreign_blocks_total") == []
     site.watch.authors = {"clone": 2}
     assert _scrape(site, production).value("signer_foreign_blocks_total", chain="eos", author="clone") == 2
+
+
+def test_the_end_of_each_access_token_that_was_not_revoked(site: Site, production: Production) -> None:
+    now = site.clock.now
+    for name in ("bob", "carol"):
+        site.tokens.create(name, ["view"], now + timedelta(days=9), now)
+    site.tokens.create("dora", ["view"], None, now)
+    site.tokens.revoke("carol", now)
+    name = "signer_access_token_expiry_timestamp_seconds"
+    page = _scrape(site, production)
+    assert page.value(name, person="bob") == (now + timedelta(days=9)).timestamp()
+    assert len(page.values(name)) == 1
+    assert production.state()["access_tokens"]["dora"] is None
+    site.journal._database._connection.execute("DROP TABLE tokens")  # noqa: SLF001 - a fault from outside
+    assert production.state()["access_tokens"] == {}
 
 
 def test_a_live_rotation_says_since_when_it_is_in_its_state(site: Site, production: Production) -> None:

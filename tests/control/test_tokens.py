@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -42,6 +43,13 @@ def test_a_token_is_made_used_listed_and_ended(site: Site) -> None:
     ]
 
 
+def test_a_token_without_days_ends_all_the_same(site: Site) -> None:
+    """Nobody remembers what never ends."""
+    made = create(site, name="bob", scopes=["view"])
+    assert made.json()["expires_at"] == "2026-04-02T03:04:05Z"
+    assert site.tokens.list()[-1].expires_at == site.clock.now + timedelta(days=90)
+
+
 def test_one_token_for_each_person(site: Site) -> None:
     """A second one is a conflict, and so is ending one that is not there."""
     assert create(site, name="bob", scopes=["view"]).status_code == 201
@@ -60,6 +68,7 @@ def test_one_token_for_each_person(site: Site) -> None:
         {"name": "a b", "scopes": ["view"]},
         {"name": "bob", "scopes": ["view"], "days": 0},
         {"name": "bob", "scopes": ["view"], "days": 3651},
+        {"name": "bob", "scopes": ["view"], "days": None},
         {"name": "bob", "scopes": ["view"], "token": "sgn_mine"},
     ],
 )

@@ -11,7 +11,8 @@ import signal
 import socket
 import stat
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -23,12 +24,23 @@ from signer.antelope.keys import PublicKey, parse_digest
 from signer.antelope.recovery import recover
 from signer.antelope.signature import Signature
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 _DIGEST = "5a" * 32
 _SERVICE_USER = "antelope-signer"
 _AS_ROOT = os.geteuid() == 0
+
+
+def _control_token(found: dict[str, Any]) -> str:
+    return Path(found["control_token_file"]).read_text(encoding="ascii").strip()
+
+
+def _whoami(found: dict[str, Any], token: str) -> int:
+    """Ask the control API who has this token; return the status."""
+    connection = http.client.HTTPConnection(str(urlsplit(found["control_url"]).netloc), timeout=10)
+    connection.request("GET", "/v1/whoami", headers={"Authorization": f"Bearer {token}"} if token else {})
+    response = connection.getresponse()
+    response.read()
+    connection.close()
+    return response.status
 
 
 class TestRunning:
@@ -101,16 +113,8 @@ class TestRunning:
     def test_the_control_process_knows_its_token(self, running: Trial) -> None:
         """The token in the file is accepted, and nobody is without one."""
         found = running.description()
-        with open(found["control_token_file"], encoding="utf-8") as file:  # noqa: PTH123 - a text path
-            token = file.read().strip()
-        address = str(urlsplit(found["control_url"]).netloc)
-        for header, allowed in (({"Authorization": f"Bearer {token}"}, True), ({}, False)):
-            connection = http.client.HTTPConnection(address, timeout=10)
-            connection.request("GET", "/v1/whoami", headers=header)
-            response = connection.getresponse()
-            response.read()
-            connection.close()
-            assert (response.status == 200) is allowed, response.status
+        assert _whoami(found, _control_token(found)) == 200
+        assert _whoami(found, "") == 401
 
     def test_nothing_is_open_to_others(self, running: Trial) -> None:
         """Folders 0700, files 0600; sockets, made by the signer, 0660 in folders of 0750."""
@@ -222,6 +226,18 @@ class TestLife:
             (trial.folder / name).unlink()
         second = trial.start()
         assert second["keys"] == first["keys"]
+
+    def test_an_ended_control_token_is_replaced(self, trial: Trial) -> None:
+        """It lasts for 90 days; one that holds is left alone."""
+        found = trial.start()
+        token = _control_token(found)
+        trial.start()
+        assert _control_token(found) == token
+        signer = (f"{found['venv']}/bin/signer", "--config", found["config"])
+        subprocess.run([*signer, "token", "revoke", "quickstart"], check=True)
+        trial.start()
+        assert _whoami(found, token) == 401
+        assert _whoami(found, _control_token(found)) == 200
 
     def test_pins_without_a_token_are_made_again(self, trial: Trial) -> None:
         """A run that ended between the PIN files and the token left PINs that nothing knows."""

@@ -23,3 +23,19 @@ def test_a_producer_is_scheduled_also_with_a_key_of_another_signer() -> None:
     assert page.value("signer_producer_scheduled", chain="eos") == 1
     page = Scrape(render(status() | {"chains": {"eos": seen | {"active": []}}}).decode())
     assert page.value("signer_producer_scheduled", chain="eos") == 0
+
+
+def test_an_older_control_process_knows_of_no_access_tokens() -> None:
+    """In an upgrade it serves on beside a newer supervisor."""
+    production = {
+        "slots": {},
+        "foreign": {},
+        "certificates": {},
+        "rotations": [],
+        "ended": [],
+        "rings": {},
+        "evidence": [],
+        "journal_error": "",
+    }
+    page = Scrape(render(status() | {"production": production}).decode())
+    assert page.value("signer_journal_readable") == 1
