@@ -65,8 +65,8 @@ _TURN = 256
 _TURN_NS = 1_000_000
 #: Between two connections that are handed to uvicorn, in s: a burst of them is no crowd yet, and each may take 1 ms.
 _NEXT_S = 0.002
-#: The same on a crowded listener: a signing process that works 30 % of its time is no real-time process (hsm.realtime).
-#: With 2 ms, one signature in 80 failed under requests in a pipeline, with this one none (deploy/figures.md).
+#: The same on a crowded listener: with 2 ms, one signature in 80 failed under requests in a pipeline, with this one
+#: none (deploy/figures.md).
 _HAND_S = 1 / _IDLE_PER_S
 
 
@@ -281,8 +281,8 @@ class Gate:
     def _is_stormed(self, now_ns: int) -> bool:
         """Whether there was a storm within the last second.
 
-        Its connections are accepted by the dozen, with pauses: one by one they took more than the share of a real-time
-        process (hsm.realtime), and a usual one waited up to 4 ms behind the attacker (deploy/figures.md).
+        Its connections are accepted by the dozen, with pauses: one by one they took more time than a real-time process
+        may (hsm.realtime), and a usual one waited up to 4 ms behind the attacker (deploy/figures.md).
         """
         return now_ns - self._stormed_ns <= _STORM_NS
 
