@@ -50,7 +50,7 @@ def test_damaged_text_is_refused(
     with pytest.raises(FormatError) as caught:
         parse_finalizer_key(wrong)
 
-    assert len(wrong) < 8 or wrong not in str(caught.value)
+    assert len(wrong) <= len("PUB_BLS_") or wrong not in str(caught.value)  # the message may name the prefix
 
 
 @pytest.mark.parametrize("text", FINALIZER_KEYS)
