@@ -161,11 +161,12 @@ class Gate:
 
     def _acceptable(self) -> None:
         """Take one request. The loop calls again while more wait, and other listeners have their turns between."""
-        if self._is_crowded() or self._is_stormed(time.monotonic_ns()):
+        now = time.monotonic_ns()
+        if self._is_crowded() or self._is_stormed(now):
             self._loop.remove_reader(self._sock.fileno())
             self._turn()
             return
-        end = time.monotonic_ns() + _TURN_NS
+        end = now + _TURN_NS
         while (one := self._accept()) is not None:
             if self._read(*one) or time.monotonic_ns() > end:
                 return  # nodeos may be behind who is gone, or uvicorn's

@@ -172,7 +172,10 @@ def test_clients_without_end_do_not_take_the_machine_from_others(site: Site) -> 
     with Load(site, *everyone, pause_s=0) as load:
         site.wait(lambda status: not any(_are(status)), "all step back")
         load.wait_for_more()
-    site.wait(lambda status: all(_are(status)), "they are real-time processes again")
+    site.wait(
+        lambda status: all(_are(status)) and policy(status["signing_pid"])[0] == os.SCHED_FIFO,
+        "they, and the signing process, are real-time processes again",
+    )
     assert load.failed == []
 
 
