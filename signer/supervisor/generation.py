@@ -161,8 +161,12 @@ class Generation(Worker):
     # -- questions -----------------------------------------------------------------------------------
 
     async def alive(self, timeout_s: float) -> bool:
-        """Return whether the process's event loop turns."""
-        return await self.questions.ask({"type": "ping"}, timeout_s) is not None
+        """Return whether the process's event loop turns.
+
+        Any word of it says so. On a machine that has too much to do, the answer waits behind hundreds of decisions.
+        """
+        heard = self.heard
+        return await self.questions.ask({"type": "ping"}, timeout_s) is not None or self.heard > heard
 
     async def acknowledge_freeze(self, timeout_s: float) -> bool:
         """Return whether the process confirmed that it looked at the markers after now."""

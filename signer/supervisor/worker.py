@@ -103,6 +103,7 @@ class Worker(ABC):
         keepers: of its lanes, by token.
         checked: by token, whether it has checked the keys once.
         questions: asks the process.
+        heard: how many messages of it were read.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class Worker(ABC):
         self.started = time.monotonic()
         self.ended = asyncio.Event()
         self.questions = Questions(self.send)
+        self.heard = 0
         self._module = module
         self._on_token = on_token
         self._on_lane_lost = on_lane_lost
@@ -298,6 +300,7 @@ class Worker(ABC):
             self._channel.send(message, [fd])
 
     def _on_message(self, message: Message, fds: list[int]) -> None:
+        self.heard += 1
         kind = message["type"]
         if kind == questions.ANSWER:
             self.questions.answered(message)

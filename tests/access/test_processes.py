@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from rig.condition import until
 from rig.family import commands
 from rig.signer_process import RunningSigner, provision
+
+from signer.admin_client import AdminClient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +31,9 @@ _WITH_PINS = (" serve ", "signer.signing.process", "hsm.lane")
 
 @pytest.fixture(scope="module")
 def processes(trial: Trial) -> dict[Path, str]:
-    """The /proc folder of every process of the trial's signer, with its command line."""
+    """The /proc folder of every process of the trial's signer, with its command line, once all have begun."""
+    admin = AdminClient(Path(trial.description()["admin_socket"]))
+    until(lambda: admin.get("/v1/status")["control"]["state"] == "ready", "the control process serves")
     found = _named(trial.description()["pid"])
     for part in (*_WITH_PINS, "signer.control.process"):
         assert any(part in line for line in found.values()), (part, found)

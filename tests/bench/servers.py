@@ -42,6 +42,8 @@ SIGN_DIGEST: Final = "/v1/wallet/sign_digest"
 _NODE: Final = "primary"
 _TESTS: Final = Path(__file__).parents[1]
 _READY_S: Final = 30.0
+#: As `signer reload` and `signer upgrade` wait for an answer, in s.
+_RENEWED_S: Final = 75.0
 
 
 @dataclass(frozen=True)
@@ -201,6 +203,7 @@ class Signer(Program):
         )
         self.name = "signer"
         self._admin = AdminClient(setup.admin)
+        self._renewing = AdminClient(setup.admin, _RENEWED_S)
         try:
             self.wait_for(self._ready, "its status says ready", timeout_s=_READY_S)
             self.ready_s = time.monotonic() - began
@@ -233,11 +236,11 @@ class Signer(Program):
 
     def reload(self) -> None:
         """Replace its processes, and return when the old ones have ended."""
-        self._admin.post("/v1/reload")
+        self._renewing.post("/v1/reload")
 
     def upgrade(self) -> None:
         """Have the code on disk take its place, and return when its processes serve."""
-        attempt = self._admin.post("/v1/upgrade")["attempt"]
+        attempt = self._renewing.post("/v1/upgrade")["attempt"]
 
         def is_done() -> bool:
             try:
