@@ -25,6 +25,7 @@ from trial.errors import TrialError
 from trial.layout import NODES, Layout
 from trial.ring import module_path, provision
 
+from signer.commands.act import record
 from signer.control.auth import DATABASE, Scope, TokenStore
 from signer.errors import SignerError
 from signer.rotation import permission
@@ -41,6 +42,8 @@ _SIGNER: Final = Path(sys.executable).with_name("signer")
 #: Whose control token it is.
 _PERSON: Final = "quickstart"
 _TOKEN_LASTS: Final = timedelta(days=90)
+#: One that ends within this time is made again, as `signer doctor` asks.
+_SOON: Final = timedelta(days=14)
 
 
 def main() -> int:
@@ -239,23 +242,46 @@ def _make_socket_folder(layout: Layout) -> None:
 
 
 def _make_control_token(layout: Layout) -> None:
-    """Make the token of the trial's person, unless the one in the file holds: it ends some time."""
+    """Make the token of the trial's person, unless the one in the file holds for a while: it ends some time.
+
+    Raises:
+        TrialError: there is none, and none can be made.
+    """
     private_file.make_folder(layout.state)
     now = datetime.now(UTC)
+    there = layout.control_token_file.exists()
     try:
         with contextlib.closing(TokenStore(layout.state / DATABASE)) as store:
-            if layout.control_token_file.exists() and _holds(layout.control_token_file, store, now):
+            if there and _holds(layout.control_token_file, store, now):
                 return
-            if any(token.name == _PERSON and token.revoked_at is None for token in store.list()):
+            ended = any(token.name == _PERSON and token.revoked_at is None for token in store.list())
+            if ended:
                 store.revoke(_PERSON, now)  # it has ended, or the run did before it wrote the file
             token = store.create(_PERSON, list(Scope), now + _TOKEN_LASTS, now)
     except SignerError as error:
-        raise TrialError(f"the control token cannot be made: {error}") from error
+        if not there:
+            raise TrialError(f"the control token cannot be made: {error}") from error
+        # Nodes are served without the control process' database: the runbook has what to do.
+        _say(f"whether the control token holds is not known: {error}")
+        return
     private_file.write(layout.control_token_file, token + "\n")
+    if there:
+        config = description.config_in(layout)
+        if ended:
+            record(config, "token-revoke", f"of {_PERSON!a}")
+        record(config, "token-create", f"for {_PERSON!a}, scopes {' '.join(Scope)}")
 
 
 def _holds(file: Path, store: TokenStore, now: datetime) -> bool:
-    return store.authenticate(file.read_text(encoding="ascii", errors="replace").strip(), now) is not None
+    """Whether it does, and `signer doctor` would not yet ask for another one."""
+    text = file.read_text(encoding="ascii", errors="replace").strip()
+    return store.authenticate(text, now) is not None and any(
+        token.name == _PERSON
+        and token.revoked_at is None
+        and token.expires_at is not None
+        and token.expires_at - now > _SOON
+        for token in store.list()
+    )
 
 
 def _record(layout: Layout, trial: dict[str, Any], pid: int | None) -> None:

@@ -24,13 +24,16 @@ SIGNING: Final = 2
 #: A lane that computes for so long without a pause has lost its way; the kernel ends it then (setrlimit(2),
 #: RLIMIT_RTTIME), in us. A signature takes some hundred.
 _LOST_US: Final = 2_000_000
-#: A process that works more than its share of such a time, in ns, is an ordinary one until it works less than half of
-#: that. A producer's signatures and what keeps their way warm take some hundredths (tests/bench, idle).
+#: A process that works more than its share of such a time, in ns, is an ordinary one until it works less again. A
+#: producer's signatures and what keeps their way warm take some hundredths (tests/bench, idle).
 _WINDOW_NS: Final = 250_000_000
 #: Lanes are many and could take every processor. Who reads requests pauses as long as it works where it is attacked
 #: (signer.signing.gate), and as a usual process it would wait up to 4 ms behind the attacker (deploy/figures.md). What
 #: works more than that is no attack that is paced, and the kernel's own network threads, usual processes, need a turn.
 _MOST: Final = {LANE: 0.1, SIGNING: 0.6}
+#: Below this share it comes back. What is paced takes up to 37 %, on one listener: it must not keep the signing process
+#: from coming back after a burst of something else.
+_BACK: Final = {LANE: 0.05, SIGNING: 0.45}
 
 
 # linux/include/uapi/linux/prctl.h and capability.h
@@ -73,6 +76,7 @@ class Turn:
     ) -> None:
         self._parameters = os.sched_param(priority)
         self._most = _MOST[priority]
+        self._back = _BACK[priority]
         self._clock = clock
         self._used = used
         self._since = clock()
@@ -99,7 +103,7 @@ class Turn:
         self._since, self._used_then = now, used
         if self.on and share > self._most:
             self.leave()
-        elif not self.on and share < self._most / 2:
+        elif not self.on and share < self._back:
             self._enter()
 
     def leave(self) -> None:

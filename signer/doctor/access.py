@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 #: As the alert SignerAccessTokenEnds, in s.
 _SOON_S: Final = 14 * 86_400
+#: Whose token deploy/quickstart makes and keeps.
+_TRIAL: Final = "quickstart"
 
 
 def check(tokens: Mapping[str, float | None], now: datetime) -> Iterator[Finding]:
@@ -35,4 +37,13 @@ def _finding(person: str, ends: float | None, now: datetime) -> Finding:
     else:
         tense = "ended" if ends <= now.timestamp() else "ends"
         text = f"this access token {tense} on {datetime.fromtimestamp(ends, UTC):%Y-%m-%d}"
-    return warning("access", person, text, f"signer token revoke {person}, then signer token create {person}")
+    return warning("access", person, text, _remedy(person))
+
+
+def _remedy(person: str) -> str:
+    if person == _TRIAL:
+        return "run deploy/quickstart on this folder again: it makes another"
+    return (
+        f"signer token list (it has the scopes), signer token revoke {person}, "
+        f"signer token create {person} --scope SCOPE --out FILE; runbook, Access token ends"
+    )

@@ -115,6 +115,7 @@ class Gate:
         self._gates = gates
         self._ready: deque[tuple[socket.socket, Call]] = deque()
         self._pausing = False
+        self._short = False  # of descriptors, a moment ago
         self._waited = False
         self._queue: deque[tuple[socket.socket, Call, bytes]] = deque()
         self._handing: asyncio.TimerHandle | None = None
@@ -135,7 +136,7 @@ class Gate:
         return len(self._unspoken) + len(self._ready) + self.answering + len(self._queue) + len(self._tasks)
 
     def _open(self) -> None:
-        if not self._closed and not self._pausing:
+        if not self._closed and not self._pausing and not self._short:
             self._loop.add_reader(self._sock.fileno(), self._acceptable)
 
     def close(self) -> None:
@@ -177,7 +178,10 @@ class Gate:
         began = time.monotonic_ns()
         try:
             while (
-                not self._closed and len(self._ready) < _TURN and time.monotonic_ns() - began < _TURN_NS // 2
+                not self._closed
+                and not self._short
+                and len(self._ready) < _TURN
+                and time.monotonic_ns() - began < _TURN_NS // 2
             ):
                 one = self._accept()
                 if one is None:
@@ -196,6 +200,11 @@ class Gate:
             self._pausing = False
             self._open()
 
+    def _look_again(self) -> None:
+        """There may be descriptors again."""
+        self._short = False
+        self._open()
+
     def _is_crowded(self) -> bool:
         """Whether this listener has had its share of connections that lead to no signature."""
         return self._idle.is_used_up(self._loop.time())
@@ -212,7 +221,8 @@ class Gate:
             if error.errno in (errno.EMFILE, errno.ENFILE) and not self._closed:
                 # The queue keeps who waits; asking again at once would only burn the processor.
                 self._loop.remove_reader(self._sock.fileno())
-                self._loop.call_later(_NO_DESCRIPTOR_S, self._open)
+                self._short = True
+                self._loop.call_later(_NO_DESCRIPTOR_S, self._look_again)
                 self._evict()
             return None  # or the client is gone, or another process was faster
         conn.setblocking(False)

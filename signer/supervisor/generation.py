@@ -161,12 +161,17 @@ class Generation(Worker):
     # -- questions -----------------------------------------------------------------------------------
 
     async def alive(self, timeout_s: float) -> bool:
-        """Return whether the process's event loop turns.
+        """Return whether the process's event loop turns: False once it has been silent for `timeout_s`, though asked.
 
-        Any word of it says so. On a machine that has too much to do, the answer waits behind hundreds of decisions.
+        Any word of it counts. On a machine that has too much to do, the answer waits behind hundreds of decisions.
         """
-        heard = self.heard
-        return await self.questions.ask({"type": "ping"}, timeout_s) is not None or self.heard > heard
+        asked = time.monotonic()
+        while (
+            not self.ended.is_set() and (left := max(asked, self.heard_at) + timeout_s - time.monotonic()) > 0
+        ):
+            if await self.questions.ask({"type": "ping"}, left) is not None:
+                return True
+        return False
 
     async def acknowledge_freeze(self, timeout_s: float) -> bool:
         """Return whether the process confirmed that it looked at the markers after now."""

@@ -103,7 +103,7 @@ class Worker(ABC):
         keepers: of its lanes, by token.
         checked: by token, whether it has checked the keys once.
         questions: asks the process.
-        heard: how many messages of it were read.
+        heard_at: when a message of it was last read, s of the monotonic clock.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Worker(ABC):
         self.started = time.monotonic()
         self.ended = asyncio.Event()
         self.questions = Questions(self.send)
-        self.heard = 0
+        self.heard_at = 0.0
         self._module = module
         self._on_token = on_token
         self._on_lane_lost = on_lane_lost
@@ -300,7 +300,7 @@ class Worker(ABC):
             self._channel.send(message, [fd])
 
     def _on_message(self, message: Message, fds: list[int]) -> None:
-        self.heard += 1
+        self.heard_at = time.monotonic()
         kind = message["type"]
         if kind == questions.ANSWER:
             self.questions.answered(message)

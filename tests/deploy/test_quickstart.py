@@ -9,8 +9,11 @@ import pwd
 import shlex
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
+import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -238,6 +241,33 @@ class TestLife:
         trial.start()
         assert _whoami(found, token) == 401
         assert _whoami(found, _control_token(found)) == 200
+
+    def test_a_control_token_that_ends_soon_is_replaced_and_the_audit_log_has_it(self, trial: Trial) -> None:
+        """Within the two weeks in which `signer doctor` asks for it."""
+        found = trial.start()
+        token = _control_token(found)
+        soon = int(time.time()) + 13 * 86_400
+        with closing(sqlite3.connect(trial.folder / "state/control.sqlite")) as database, database:
+            database.execute("UPDATE tokens SET expires_at = ?", (soon,))
+        trial.start()
+        assert _whoami(found, token) == 401
+        assert _whoami(found, _control_token(found)) == 200
+        log = (trial.folder / "state/audit/audit.jsonl").read_text()
+        assert [kind for kind in ("token-revoke", "token-create") if f'"{kind}"' in log] == [
+            "token-revoke",
+            "token-create",
+        ]
+
+    def test_a_damaged_control_database_stops_no_signatures(self, trial: Trial) -> None:
+        """Nodes are served without it."""
+        found = trial.start()
+        trial.stop()
+        (trial.folder / "state/control.sqlite").write_bytes(b"no database" * 1000)
+        result = trial.run("--detach")
+        assert result.returncode == 0, result.stderr
+        assert "whether the control token holds is not known" in result.stderr
+        key = next(key for key in found["keys"] if key["node"] == "primary")
+        assert sign(found["nodes"]["primary"]["url"], _DIGEST, key["public_key"])[0] == 201
 
     def test_pins_without_a_token_are_made_again(self, trial: Trial) -> None:
         """A run that ended between the PIN files and the token left PINs that nothing knows."""

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from doctor.verdicts import verdicts
 
+from signer.cli import _parser as signer_parser
 from signer.doctor import access
 
 _NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -30,4 +31,15 @@ def test_who_needs_another_one_is_named() -> None:
         "this access token never ends",
         "this access token ended on 2026-01-01",
     ]
-    assert found[0].remedy == "signer token revoke alice, then signer token create alice"
+
+
+def test_the_remedy_can_be_typed() -> None:
+    remedy = next(access.check({"alice": _in(13)}, _NOW)).remedy
+    commands = [each.partition(" (")[0].split()[1:] for each in remedy.partition(";")[0].split(", ")]
+    assert [words[:2] for words in commands] == [["token", "list"], ["token", "revoke"], ["token", "create"]]
+    for words in commands:
+        signer_parser().parse_args(words)
+
+
+def test_a_trial_keeps_its_own() -> None:
+    assert "deploy/quickstart" in next(access.check({"quickstart": None}, _NOW)).remedy

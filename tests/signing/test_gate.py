@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -393,6 +394,39 @@ def test_a_listener_under_attack_pauses_between_its_turns(besiege: Callable[[Gat
             assert 0 < turns <= (time.monotonic() - began) * 1000 + 1
 
     uvloop.run(scene())
+
+
+def test_without_descriptors_a_listener_in_a_storm_rests_and_evicts_no_more_than_otherwise() -> None:
+    """Once in 20 ms, not in each of its turns."""
+
+    async def scene() -> None:
+        evictions = 0
+
+        def count() -> None:
+            nonlocal evictions
+            evictions += 1
+
+        class Short:
+            def __init__(self, sock: socket.socket) -> None:
+                self.fileno = sock.fileno
+
+            def accept(self) -> None:
+                raise OSError(errno.EMFILE, "Too many open files")
+
+        async with _held() as (_, gate, standby):
+            sock = gate._sock  # noqa: SLF001 - as above
+            gate._evict = count  # type: ignore[method-assign]  # noqa: SLF001 - as above
+            gate._sock = Short(sock)  # type: ignore[assignment]  # noqa: SLF001 - as above
+            _storm(gate)
+            asked = asyncio.create_task(_exchange(standby, _request()))
+            began = time.monotonic()
+            while time.monotonic() - began < 0.3:  # noqa: ASYNC110 - how often in a time is what is counted
+                await asyncio.sleep(0.01)
+            assert 0 < evictions <= (time.monotonic() - began) / 0.02 + 1
+            gate._sock = sock  # noqa: SLF001 - as above
+            assert b" 500 " in await asyncio.wait_for(asked, _PATIENCE_S)
+
+    asyncio.run(scene())
 
 
 def test_nodeos_goes_before_what_uvicorn_has_to_read() -> None:

@@ -97,7 +97,7 @@ def test_who_is_none_gives_the_right_up() -> None:
 
 @pytest.mark.parametrize(
     ("priority", "much", "not_little", "little", "not_much"),
-    [("LANE", 40, 24, 12, 24), ("SIGNING", 200, 100, 80, 170)],
+    [("LANE", 40, 24, 12, 24), ("SIGNING", 200, 140, 111, 170)],
     ids=["lane", "signing"],
 )
 def test_one_that_works_too_much_is_an_ordinary_process_until_that_has_passed(
