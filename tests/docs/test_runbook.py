@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _RUNBOOK = (REPOSITORY / "deploy" / "runbook.md").read_text(encoding="utf-8")
-#: Three starts and stops of a signer are among the commands.
-_TIMEOUT_S = 480
+#: Three starts and stops of a signer are among the commands: 266 s on a slow machine, more than 480 once.
+_TIMEOUT_S = 800
 #: What logs at these levels wants a person, and so does `log` itself, whose level is chosen when it is called.
 _LOUD = {"warning", "error", "critical", "exception", "log"}
 #: Events that want nothing of whoever reads the log.
