@@ -27,6 +27,7 @@ from trial.ring import module_path, provision
 
 from signer.commands.act import record
 from signer.control.auth import DATABASE, Scope, TokenStore
+from signer.doctor.access import SOON, TRIAL
 from signer.errors import SignerError
 from signer.rotation import permission
 
@@ -39,11 +40,7 @@ _DEFAULT_PORT: Final = 8900
 #: R1 keys of each node: one to sign with, and one to rotate to.
 _DEFAULT_RING: Final = 2
 _SIGNER: Final = Path(sys.executable).with_name("signer")
-#: Whose control token it is.
-_PERSON: Final = "quickstart"
 _TOKEN_LASTS: Final = timedelta(days=90)
-#: One that ends within this time is made again, as `signer doctor` asks.
-_SOON: Final = timedelta(days=14)
 
 
 def main() -> int:
@@ -242,7 +239,7 @@ def _make_socket_folder(layout: Layout) -> None:
 
 
 def _make_control_token(layout: Layout) -> None:
-    """Make the token of the trial's person, unless the one in the file holds for a while: it ends some time.
+    """Make the token of the trial's person, unless `signer doctor` is content with the one in the file.
 
     Raises:
         TrialError: there is none, and none can be made.
@@ -252,12 +249,13 @@ def _make_control_token(layout: Layout) -> None:
     there = layout.control_token_file.exists()
     try:
         with contextlib.closing(TokenStore(layout.state / DATABASE)) as store:
-            if there and _holds(layout.control_token_file, store, now):
+            known = [token for token in store.list() if token.name == TRIAL and token.revoked_at is None]
+            ends = all(token.expires_at is not None for token in known)
+            if there and known and ends and _holds(layout.control_token_file, store, now + SOON):
                 return
-            ended = any(token.name == _PERSON and token.revoked_at is None for token in store.list())
-            if ended:
-                store.revoke(_PERSON, now)  # it has ended, or the run did before it wrote the file
-            token = store.create(_PERSON, list(Scope), now + _TOKEN_LASTS, now)
+            if known:
+                store.revoke(TRIAL, now)  # it ends, or the run did before it wrote the file
+            token = store.create(TRIAL, list(Scope), now + _TOKEN_LASTS, now)
     except SignerError as error:
         if not there:
             raise TrialError(f"the control token cannot be made: {error}") from error
@@ -267,21 +265,13 @@ def _make_control_token(layout: Layout) -> None:
     private_file.write(layout.control_token_file, token + "\n")
     if there:
         config = description.config_in(layout)
-        if ended:
-            record(config, "token-revoke", f"of {_PERSON!a}")
-        record(config, "token-create", f"for {_PERSON!a}, scopes {' '.join(Scope)}")
+        if known:
+            record(config, "token-revoke", f"of {TRIAL!a}")
+        record(config, "token-create", f"for {TRIAL!a}, scopes {' '.join(Scope)}")
 
 
-def _holds(file: Path, store: TokenStore, now: datetime) -> bool:
-    """Whether it does, and `signer doctor` would not yet ask for another one."""
-    text = file.read_text(encoding="ascii", errors="replace").strip()
-    return store.authenticate(text, now) is not None and any(
-        token.name == _PERSON
-        and token.revoked_at is None
-        and token.expires_at is not None
-        and token.expires_at - now > _SOON
-        for token in store.list()
-    )
+def _holds(file: Path, store: TokenStore, at: datetime) -> bool:
+    return store.authenticate(file.read_text(encoding="ascii", errors="replace").strip(), at) is not None
 
 
 def _record(layout: Layout, trial: dict[str, Any], pid: int | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from signer.doctor.finding import Finding, ok, unless, warning
@@ -10,10 +10,10 @@ from signer.doctor.finding import Finding, ok, unless, warning
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-#: As the alert SignerAccessTokenEnds, in s.
-_SOON_S: Final = 14 * 86_400
+#: As the alert SignerAccessTokenEnds.
+SOON: Final = timedelta(days=14)
 #: Whose token deploy/quickstart makes and keeps.
-_TRIAL: Final = "quickstart"
+TRIAL: Final = "quickstart"
 
 
 def check(tokens: Mapping[str, float | None], now: datetime) -> Iterator[Finding]:
@@ -26,7 +26,7 @@ def check(tokens: Mapping[str, float | None], now: datetime) -> Iterator[Finding
     faults = [
         _finding(person, ends, now)
         for person, ends in sorted(tokens.items())
-        if ends is None or ends - now.timestamp() < _SOON_S
+        if ends is None or ends < (now + SOON).timestamp()
     ]
     yield from unless(faults, ok("access", "", f"{len(tokens)} access tokens, none of which ends soon"))
 
@@ -41,7 +41,7 @@ def _finding(person: str, ends: float | None, now: datetime) -> Finding:
 
 
 def _remedy(person: str) -> str:
-    if person == _TRIAL:
+    if person == TRIAL:
         return "run deploy/quickstart on this folder again: it makes another"
     return (
         f"signer token list (it has the scopes), signer token revoke {person}, "

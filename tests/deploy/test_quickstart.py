@@ -253,10 +253,8 @@ class TestLife:
         assert _whoami(found, token) == 401
         assert _whoami(found, _control_token(found)) == 200
         log = (trial.folder / "state/audit/audit.jsonl").read_text()
-        assert [kind for kind in ("token-revoke", "token-create") if f'"{kind}"' in log] == [
-            "token-revoke",
-            "token-create",
-        ]
+        assert '"token-revoke"' in log
+        assert '"token-create"' in log
 
     def test_a_damaged_control_database_stops_no_signatures(self, trial: Trial) -> None:
         """Nodes are served without it."""
