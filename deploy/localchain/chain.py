@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from localchain import keypair
 from localchain.cleos import Action, Cleos
+from localchain.condition import HANG_S
 from localchain.keosd import Keosd
 from localchain.nodeos import Genesis, Nodeos
 from localchain.slot import slot
@@ -218,7 +219,7 @@ class Chain:
             )
         )
 
-    def elect(self, names: Sequence[str], *, timeout_s: float = 30.0) -> None:
+    def elect(self, names: Sequence[str], *, timeout_s: float = HANG_S) -> None:
         """Vote registered producers in and wait until exactly they are the active schedule.
 
         The voter stakes its own tokens; nothing less activates a schedule. To be called once per chain: the

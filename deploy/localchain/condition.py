@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from localchain.errors import LocalChainError
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: A deadline against a hang, in s: a slow machine with other work takes a minute for what takes two seconds elsewhere.
+HANG_S: Final = 120.0
 #: Seconds between two looks. Short against a block (0.5 s), long against the cost of a look.
 _INTERVAL_S = 0.02
 
@@ -25,7 +27,7 @@ def until(
     probe: Callable[[], T | None],
     what: str,
     *,
-    timeout_s: float = 30.0,
+    timeout_s: float = HANG_S,
     interval_s: float = _INTERVAL_S,
     explain: Callable[[], str] = str,
 ) -> T:
@@ -51,7 +53,7 @@ def until(
         time.sleep(interval_s)
 
 
-async def until_here(probe: Callable[[], Awaitable[T | None]], what: str, *, timeout_s: float = 30.0) -> T:
+async def until_here(probe: Callable[[], Awaitable[T | None]], what: str, *, timeout_s: float = HANG_S) -> T:
     """As `until`, for a probe in this event loop.
 
     Raises:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from localchain import nodeos_log
+from localchain.condition import HANG_S
 from localchain.errors import LocalChainError
 from localchain.program import Program, free_port
 
@@ -162,7 +163,7 @@ class Nodeos(Program):
         except httpx.TransportError:
             return False
 
-    def stop(self, *, timeout_s: float = 15.0) -> int:
+    def stop(self, *, timeout_s: float = HANG_S) -> int:
         """End it; the log is complete after that."""
         self._http.close()
         return super().stop(timeout_s=timeout_s)
@@ -249,6 +250,6 @@ class Nodeos(Program):
             look, f"{count} blocks produced", timeout_s=30.0 + count if timeout_s is None else timeout_s
         )
 
-    def wait_for_head(self, number: int, *, timeout_s: float = 30.0) -> None:
+    def wait_for_head(self, number: int, *, timeout_s: float = HANG_S) -> None:
         """Wait until the head is at least block `number`."""
         self.wait_for(lambda: self.head >= number, f"head at {number}", timeout_s=timeout_s)

@@ -8,7 +8,7 @@ import socket
 import subprocess
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from localchain.condition import until
+from localchain.condition import HANG_S, until
 from localchain.errors import LocalChainError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Program:
         """The end of the log, for failure messages."""
         return f"--- {self.log_file.name}\n{self.log()[-_TAIL:]}"
 
-    def wait_for(self, probe: Callable[[], T | None], what: str, *, timeout_s: float = 30.0) -> T:
+    def wait_for(self, probe: Callable[[], T | None], what: str, *, timeout_s: float = HANG_S) -> T:
         """Return the first truthy answer of `probe`; fail at once when the process ends before.
 
         Raises:
@@ -104,7 +104,7 @@ class Program:
 
         return until(look, what, timeout_s=timeout_s, explain=self.tail)
 
-    def wait_until_up(self, probe: Callable[[], bool], what: str, *, timeout_s: float = 30.0) -> None:
+    def wait_until_up(self, probe: Callable[[], bool], what: str, *, timeout_s: float = HANG_S) -> None:
         """Wait as `wait_for`, and leave no process behind when it fails: its maker has no object to stop."""
         try:
             self.wait_for(probe, what, timeout_s=timeout_s)
@@ -116,7 +116,7 @@ class Program:
         """Send a signal."""
         self._process.send_signal(number)
 
-    def stop(self, *, timeout_s: float = 10.0) -> int:
+    def stop(self, *, timeout_s: float = HANG_S) -> int:
         """End it with SIGTERM, or SIGKILL when that does not help; return the exit code."""
         if self._process.poll() is None:
             self._process.terminate()

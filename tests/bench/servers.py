@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from rig import keypair
+from rig.condition import HANG_S
 from rig.hsm_home import SOFTHSM, make_home
 from rig.keosd import Keosd
 from rig.program import Program, free_port
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 SIGN_DIGEST: Final = "/v1/wallet/sign_digest"
 _NODE: Final = "primary"
 _TESTS: Final = Path(__file__).parents[1]
-_READY_S: Final = 30.0
 #: As `signer reload` and `signer upgrade` wait for an answer, in s.
 _RENEWED_S: Final = 75.0
 
@@ -205,12 +205,12 @@ class Signer(Program):
         self._admin = AdminClient(setup.admin)
         self._renewing = AdminClient(setup.admin, _RENEWED_S)
         try:
-            self.wait_for(self._ready, "its status says ready", timeout_s=_READY_S)
+            self.wait_for(self._ready, "its status says ready", timeout_s=HANG_S)
             self.ready_s = time.monotonic() - began
             self.wait_for(
                 lambda: self.status()["control"]["state"] != "starting",
                 "its control process",
-                timeout_s=_READY_S,
+                timeout_s=HANG_S,
             )
         except BaseException:
             self.stop()
@@ -249,7 +249,7 @@ class Signer(Program):
                 return False  # one image is gone and the next is not there yet
             return bool(state["attempt"] == attempt and state["state"] == "done")
 
-        self.wait_for(is_done, "the upgrade is done", timeout_s=_READY_S)
+        self.wait_for(is_done, "the upgrade is done", timeout_s=HANG_S)
 
     def requests(self) -> int:
         """Return how many of the node's requests its audit log has a decision on, of this and any run before."""

@@ -27,6 +27,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from rig.condition import HANG_S
 
 from signer.antelope.keys import PublicKey
 from signer.antelope.name import Name
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
     from chainclient.fake_api import Reply
 
 ALICE = Name("alice")
-#: No scene takes this long, s.
-_HANG_S = 20.0
 #: Long against an answer, also on a machine that has much to do, s.
 TIMEOUT_S = 5.0
 #: Where a test waits for it, s.
@@ -80,7 +79,7 @@ def scene(play: Callable[..., Coroutine[Any, Any, None]], count: int) -> None:
         async with contextlib.AsyncExitStack() as stack:
             await play(*[await stack.enter_async_context(FakeApi()) for _ in range(count)])
 
-    asyncio.run(asyncio.wait_for(run(), _HANG_S))
+    asyncio.run(asyncio.wait_for(run(), HANG_S))
 
 
 async def seen(chain: ChainClient, *expected: ApiStatus) -> None:

@@ -13,6 +13,7 @@ import pytest
 from chainclient.scene import act, sign
 from rig import keypair
 from rig.cleos import Action
+from rig.condition import HANG_S
 from rig.tools import Tools
 
 from signer.antelope.keys import PublicKey
@@ -36,7 +37,6 @@ BPA = Name("bpa")
 TOOLS = Tools.find()
 KEY = PublicKey.parse(keypair.DEVELOPMENT.public)
 TIMEOUT_S = 5.0
-_HANG_S = 30.0
 
 
 def ask(world: World, *urls: str, question: Callable[[ChainClient], Awaitable[T]]) -> T:
@@ -47,7 +47,7 @@ def ask(world: World, *urls: str, question: Callable[[ChainClient], Awaitable[T]
         async with ChainClient("local", world.chain.boot.chain_id, nodes, timeout_s=TIMEOUT_S) as chain:
             return await question(chain)
 
-    return asyncio.run(asyncio.wait_for(run(), _HANG_S))
+    return asyncio.run(asyncio.wait_for(run(), HANG_S))
 
 
 def register(world: World, **more: object) -> Action:
@@ -137,7 +137,7 @@ def test_a_node_that_hangs_is_passed_over_and_found_again(world: World) -> None:
                 assert chain.health()[1].status is ApiStatus.HEALTHY
             assert chain.health()[0].failures == 0
 
-    asyncio.run(asyncio.wait_for(run(), _HANG_S))
+    asyncio.run(asyncio.wait_for(run(), HANG_S))
 
 
 def test_blocks_by_number_and_by_id(world: World) -> None:

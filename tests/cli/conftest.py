@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from rig.command_line import Result, admin_server
+from rig.condition import HANG_S
 from rig.control_server import control_site
 from rig.fake_rotations import KEY_A, KEY_B
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from rig.command_line import Answers
     from rig.control_server import ControlSite
 
-#: Far more than any command takes; a command that hangs must not hang the tests.
-_TIMEOUT_S = 60
 
 CONFIG = """\
 state_dir = "state"
@@ -156,7 +155,7 @@ def signer(site: Path) -> Callable[..., Result]:
             capture_output=True,
             text=True,
             check=False,
-            timeout=_TIMEOUT_S,
+            timeout=HANG_S,
             user=user,
         )
         return Result(done.returncode, done.stdout, done.stderr)

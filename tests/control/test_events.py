@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from rig.condition import HANG_S
 from rig.control_site import is_problem
 
 from signer.config import Config, Limits, Listener
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rig.control_site import Site
-
-#: Longer than anything here takes; a test that waits so long has failed.
-PATIENCE_S = 20
 
 
 def plan(site: Site) -> None:
@@ -77,7 +75,7 @@ def test_changes_come_as_they_happen_and_comments_between(site: Site) -> None:
     async def read() -> list[str]:
         pieces = []
         stream = follow(site.rotations, 1, 1, asyncio.Event(), heartbeat_s=0.01)
-        async with aclosing(stream), asyncio.timeout(PATIENCE_S):
+        async with aclosing(stream), asyncio.timeout(HANG_S):
             async for piece in stream:
                 pieces.append(piece)
                 if piece.startswith(": ") and pieces.count(piece) == 1:
@@ -105,7 +103,7 @@ def test_a_stream_ends_without_the_rotation(way: str, site: Site) -> None:
         end = asyncio.Event()
         longest_s = 0.05 if way == "time" else 3600.0
         stream = follow(site.rotations, 1, 0, end, heartbeat_s=0.02, longest_s=longest_s)
-        async with aclosing(stream), asyncio.timeout(PATIENCE_S):
+        async with aclosing(stream), asyncio.timeout(HANG_S):
             pieces = []
             async for piece in stream:
                 pieces.append(piece)
@@ -152,12 +150,12 @@ async def served(site: Site, folder: Path) -> AsyncIterator[tuple[server.Control
         transport = httpx.AsyncHTTPTransport(uds=str(path))
         headers = {"authorization": f"Bearer {site.person('alice')}"}
         async with httpx.AsyncClient(
-            transport=transport, base_url="http://localhost", headers=headers, timeout=PATIENCE_S
+            transport=transport, base_url="http://localhost", headers=headers, timeout=HANG_S
         ) as client:
             yield http, client
     finally:
         http.end()
-        await asyncio.wait_for(task, PATIENCE_S)
+        await asyncio.wait_for(task, HANG_S)
 
 
 def test_readers_come_go_and_hold_up_nobody(site: Site, tmp_path: Path) -> None:
@@ -181,7 +179,7 @@ def test_readers_come_go_and_hold_up_nobody(site: Site, tmp_path: Path) -> None:
             assert numbers("\n".join([line async for line in lines])) == []
             return numbers((await sleeper.aread()).decode())
 
-    assert asyncio.run(asyncio.wait_for(run(), PATIENCE_S)) == [1, 2]
+    assert asyncio.run(asyncio.wait_for(run(), HANG_S)) == [1, 2]
     assert site.app.state.streams.open == 0
     assert site.rotations.listeners == []
 
@@ -203,7 +201,7 @@ def test_a_person_with_too_many_streams_is_told_to_wait(site: Site, tmp_path: Pa
             await stack.aclose()
             assert (await client.get(path)).status_code == 200
 
-    asyncio.run(asyncio.wait_for(run(), PATIENCE_S))
+    asyncio.run(asyncio.wait_for(run(), HANG_S))
 
 
 async def until_event(lines: AsyncIterator[str]) -> str:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from rig.condition import HANG_S
 
 from signer import channel as channels
 from signer.control.auth import DATABASE, TokenStore
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-#: Longer than anything here takes; a test that waits so long has failed.
-PATIENCE_S = 20
 STATUS = {"state": "serving", "keys": ["x" * 200_000]}
 
 
@@ -48,12 +47,12 @@ class Running:
         """Return a client of one of the listeners."""
         if unix:
             transport = httpx.AsyncHTTPTransport(uds=str(self.unix))
-            return httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=PATIENCE_S)
-        return httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", timeout=PATIENCE_S)
+            return httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=HANG_S)
+        return httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", timeout=HANG_S)
 
     async def ended(self) -> int:
         """Wait for its end and return the exit code."""
-        return await asyncio.wait_for(self.process.wait(), PATIENCE_S)
+        return await asyncio.wait_for(self.process.wait(), HANG_S)
 
 
 @asynccontextmanager
@@ -109,7 +108,7 @@ async def control(folder: Path, *, peers: list[int] | None = None) -> AsyncItera
 
 async def ready(running: Running) -> None:
     """Wait until it serves."""
-    await asyncio.wait_for(running.ready.wait(), PATIENCE_S)
+    await asyncio.wait_for(running.ready.wait(), HANG_S)
 
 
 def token_in(state: Path, *scopes: str) -> str:
@@ -196,7 +195,7 @@ def test_it_ends_before_it_began_if_the_supervisor_is_gone() -> None:
         )
         theirs.close()
         ours.close()
-        return await asyncio.wait_for(process.wait(), PATIENCE_S)
+        return await asyncio.wait_for(process.wait(), HANG_S)
 
     assert asyncio.run(run()) == 0
 
@@ -263,7 +262,7 @@ def test_what_never_reaches_the_application_is_a_problem_too(
             await ready(running)
             reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
             writer.write(request_bytes)
-            head, _, body = (await asyncio.wait_for(reader.read(), PATIENCE_S)).partition(b"\r\n\r\n")
+            head, _, body = (await asyncio.wait_for(reader.read(), HANG_S)).partition(b"\r\n\r\n")
             writer.close()
             assert head.startswith(b"HTTP/1.1 %d " % status)
             assert b"content-type: application/problem+json" in head
@@ -282,7 +281,7 @@ def test_a_request_that_never_ends_is_closed(tmp_path: Path) -> None:
             reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
             writer.write(b"GET /v1/health/live HTTP/1.1\r\nhost: local")
             with suppress(ConnectionResetError):
-                assert await asyncio.wait_for(reader.read(), PATIENCE_S) == b""
+                assert await asyncio.wait_for(reader.read(), HANG_S) == b""
             writer.close()
 
     asyncio.run(run())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import uvloop
+from rig.condition import HANG_S
 
 from signer.config import Config, Limits, Listener, TcpAddress
 from signer.control import server
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     import pytest
     from rig.control_site import Site
 
-_PATIENCE_S = 20
 #: To close with it resets the connection (socket(7), SO_LINGER).
 _AT_ONCE = struct.pack("ii", 1, 0)
 
@@ -34,7 +34,7 @@ def test_clients_that_are_gone_before_they_are_accepted_leave_nothing(
         http = server.build(Config.model_construct(listeners=(listener,), limits=Limits()), site.app)
         task = asyncio.create_task(http.serve(sockets=[sock]))
         try:
-            async with asyncio.timeout(_PATIENCE_S), httpx.AsyncClient() as client:
+            async with asyncio.timeout(HANG_S), httpx.AsyncClient() as client:
                 while not http.started:  # noqa: ASYNC110 - uvicorn tells nobody
                     await asyncio.sleep(0.01)
                 for _ in range(10):  # while the event loop does this, it accepts nobody
@@ -44,7 +44,7 @@ def test_clients_that_are_gone_before_they_are_accepted_leave_nothing(
             assert answer.status_code == 200
         finally:
             http.end()
-            await asyncio.wait_for(task, _PATIENCE_S)
+            await asyncio.wait_for(task, HANG_S)
         assert http.unanswered == 0
 
     uvloop.run(run())

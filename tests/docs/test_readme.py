@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from rig.condition import HANG_S
 from rig.trial import REPOSITORY, Trial
 
 from hsm.__main__ import _parser as hsm_parser
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 _README = (REPOSITORY / "README.md").read_text()
 _REFUSALS = (REPOSITORY / "deploy" / "refusals.md").read_text()
 _BIN = REPOSITORY / ".venv" / "bin"
-_TIMEOUT_S = 60
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def _signer(trial: Trial, *arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=_TIMEOUT_S,
+        timeout=HANG_S,
     )
 
 
@@ -185,7 +185,7 @@ def test_the_commands_to_look_at_a_trial_run(trial: Trial) -> None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=_TIMEOUT_S,
+            timeout=HANG_S,
         )
 
     assert done.returncode == 0, done.stderr

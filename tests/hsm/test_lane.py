@@ -18,7 +18,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
-from rig.condition import until
+from rig.condition import HANG_S, until
 from rig.hsm_home import SOFTHSM
 from rig.shim import Shim
 
@@ -31,9 +31,7 @@ if TYPE_CHECKING:
     from rig.hsm_home import Home
 
 _CURVES = {"secp256k1": ec.SECP256K1(), "prime256v1": ec.SECP256R1()}
-#: s. Against a hang.
-_PATIENCE_S = 20.0
-_PATIENCE_NS = int(_PATIENCE_S * 1e9)
+_PATIENCE_NS = int(HANG_S * 1e9)
 
 
 class Owner:
@@ -43,7 +41,7 @@ class Owner:
         self, home: Home, keys: list[dict[str, Any]], *, pin: str = "", shim: Shim | None = None
     ) -> None:
         self.sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.sock.settimeout(_PATIENCE_S)
+        self.sock.settimeout(HANG_S)
         self.pin = pin or home.pin_file.read_text().strip()
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "hsm.lane", "--fd", str(theirs.fileno())],
@@ -75,7 +73,7 @@ class Owner:
         self.sock.close()
         if kind is not None:
             self.process.kill()
-        assert self.process.wait(_PATIENCE_S) in (0, -9)
+        assert self.process.wait(HANG_S) in (0, -9)
 
     def send(
         self,
@@ -226,7 +224,7 @@ def test_an_error_of_the_module_at_the_opening_is_reported_and_ends_the_lane(
         assert (lane.opened["ok"], lane.opened["kind"]) == (False, "away")
         assert "CKR_DEVICE_ERROR" in lane.opened["message"]
         assert lane.sock.recv(10) == b""
-        assert lane.process.wait(_PATIENCE_S) == 0
+        assert lane.process.wait(HANG_S) == 0
 
 
 def test_a_missing_key_is_found_at_the_opening_and_the_others_sign(
@@ -296,7 +294,7 @@ def test_a_token_that_is_gone_ends_the_session_and_the_process(home: Home) -> No
         assert outcomes[-1] == Outcome.SESSION_LOST
         assert len(outcomes) <= 3
         assert lane.sock.recv(10) == b""
-        assert lane.process.wait(_PATIENCE_S) == 0
+        assert lane.process.wait(HANG_S) == 0
 
 
 def test_an_error_of_the_module_is_tried_over_once(
@@ -336,7 +334,7 @@ def test_failures_that_are_not_in_a_row_do_not_end_the_session(
 def test_a_lane_ends_when_its_owner_goes(shared_home: Home, two_keys: list[dict[str, Any]]) -> None:
     with Owner(shared_home, two_keys) as lane:
         lane.sock.close()
-        assert lane.process.wait(_PATIENCE_S) == 0
+        assert lane.process.wait(HANG_S) == 0
 
 
 def test_the_pin_is_in_no_argument_and_no_environment(

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from rig.condition import HANG_S
 
 from hsm.frame import MAX_FRAME, Op, Outcome, pack_reply, unpack_request
 from hsm.race import Ending, Lane, Limits, Race, Result
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 DIGEST = bytes(range(32))
 RS = bytes(range(64))
 OTHER_RS = bytes(range(64, 128))
-#: s. Against a hang, never a measurement.
-_PATIENCE_S = 10.0
 #: A limit that no test reaches.
 _NEVER_MS = 60_000.0
 
@@ -38,9 +37,7 @@ class FakeLane:
 
     async def next(self) -> Request:
         """Return what the race sends next."""
-        frame = await asyncio.wait_for(
-            asyncio.get_running_loop().sock_recv(self.sock, MAX_FRAME), _PATIENCE_S
-        )
+        frame = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self.sock, MAX_FRAME), HANG_S)
         assert frame, "the race closed this lane"
         return unpack_request(frame)
 
@@ -113,7 +110,7 @@ class Stage:
 
     async def settled(self, condition: Callable[[], bool]) -> None:
         """Let the event loop run until `condition` holds."""
-        async with asyncio.timeout(_PATIENCE_S):
+        async with asyncio.timeout(HANG_S):
             while not condition():  # noqa: ASYNC110 - what is waited for is the loop itself
                 await asyncio.sleep(0)
 
@@ -151,7 +148,7 @@ def notes(served: list[str], name: str) -> Callable[[Any], None]:
 
 async def ending(future: asyncio.Future[Result]) -> Result:
     """Return the result of a request."""
-    return await asyncio.wait_for(future, _PATIENCE_S)
+    return await asyncio.wait_for(future, HANG_S)
 
 
 # -- who is asked, and who wins ----------------------------------------------------------------------

@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rig.condition import HANG_S
 from rig.control_site import Clock
 from rig.fake_rotations import FakeChain, FakeRotations, FakeSupervisor
 from signer import config_file, selection
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from signer.control.server import ControlServer
     from signer.rotation.entry import Event
     from signer.rotation.rotation import Rotation, State
-
-_PATIENCE_S = 20
 
 
 @dataclass
@@ -97,7 +96,7 @@ class ControlSite:
         """Be gone."""
         if self.running is not None and self.thread is not None:
             self.running.end()
-            self.thread.join(_PATIENCE_S)
+            self.thread.join(HANG_S)
             assert not self.thread.is_alive()
         self.running = self.thread = None
 

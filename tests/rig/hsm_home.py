@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from hsm.softhsm import CONFIG_VARIABLE
+from rig.condition import HANG_S
 
 SOFTHSM = "/usr/lib/softhsm/libsofthsm2.so"
 #: The command as a user has it.
 COMMAND = Path(sys.executable).with_name("signer-hsm")
-TIMEOUT_S = 60
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Home:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=TIMEOUT_S,
+            timeout=HANG_S,
             check=False,
         )
 
@@ -97,7 +97,7 @@ class Home:
             env=self.environment | environment,
             capture_output=True,
             text=True,
-            timeout=TIMEOUT_S,
+            timeout=HANG_S,
             check=False,
         )
 

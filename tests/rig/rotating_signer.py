@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from rig.condition import until
+from rig.condition import HANG_S, until
 from rig.program import Program
 from rig.trial import REPOSITORY, Trial
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 #: s. Longer than a rotation that just misses one look of eosio.system for another schedule.
 ROTATION_S: Final = 300.0
-_COMMAND_S: Final = 60.0
 _SIGNER: Final = REPOSITORY / ".venv" / "bin" / "signer"
 
 
@@ -96,7 +95,7 @@ class RotatingSigner:
         return [str(_SIGNER), "--config", str(self.trial.folder / "signer.toml"), *arguments]
 
     def run(
-        self, *arguments: str, timeout_s: float = _COMMAND_S, person: str | None = None
+        self, *arguments: str, timeout_s: float = HANG_S, person: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run `signer` and return how it ended. `person` has a token of `issue`; by default it is quickstart's."""
         token = {} if person is None else {"SIGNER_TOKEN_FILE": str(self._token_file(person))}
@@ -123,7 +122,7 @@ class RotatingSigner:
     def _token_file(self, person: str) -> Path:
         return self.trial.folder.with_name(f"{self.trial.folder.name}-{person}.token")
 
-    def json(self, *arguments: str, timeout_s: float = _COMMAND_S) -> Any:  # noqa: ANN401 - JSON
+    def json(self, *arguments: str, timeout_s: float = HANG_S) -> Any:  # noqa: ANN401 - JSON
         """Run a command that succeeds and return the one JSON value that it prints."""
         done = self.run(*arguments, "--json", timeout_s=timeout_s)
         assert done.returncode == 0, (
@@ -265,7 +264,7 @@ class RotatingSigner:
             death_signal=signal.SIGTERM,
         )
         self._program.name = f"signer of {self.trial.folder.name}"
-        self._program.wait_until_up(self._ready, "the signer is ready", timeout_s=_COMMAND_S)
+        self._program.wait_until_up(self._ready, "the signer is ready", timeout_s=HANG_S)
 
     def _ready(self) -> bool:
         return self._get("/v1/whoami") is not None

@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from rig.condition import HANG_S
 from rig.hsm_home import SOFTHSM, make_home
 from rig.program import Program, free_port
 from rig.text_format import public_key_hex_text, public_key_point, public_key_text
@@ -26,9 +27,6 @@ Way = Literal["tcp", "unix"]
 _NODE = "primary"
 #: Never looked at: a legacy block digest says nothing of its chain (block_header_state_legacy.cpp:393-396).
 _CHAIN_ID = "00" * 32
-#: s. Deadlines against a hang.
-_READY_S = 20.0
-_COMMAND_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -162,7 +160,7 @@ class RunningSigner:
             death_signal=signal.SIGTERM,  # it ends its own children
         )
         self._program.name = "signer"
-        self._program.wait_until_up(self._ready, "signer status says ready", timeout_s=_READY_S)
+        self._program.wait_until_up(self._ready, "signer status says ready", timeout_s=HANG_S)
 
     def _ready(self) -> bool:
         done = self.run("status", "--json")
@@ -185,7 +183,7 @@ class RunningSigner:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=_COMMAND_S,
+            timeout=HANG_S,
             check=False,
         )
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from rig.condition import HANG_S
 from rig.family import family
 from rig.hsm_home import SOFTHSM, Home, make_home
 from rig.program import Program, free_port
@@ -34,9 +35,6 @@ NODES = ("primary", "standby")
 CONTROL = "control"
 #: ms. So long that a loaded machine makes no request late; the tests that want late ones say so.
 _TIMEOUT_MS = 5_000
-#: s. Against a hang.
-_ADMIN_S = 30.0
-_COMMAND_S = 120.0
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -199,7 +197,7 @@ class Site:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=_COMMAND_S,
+            timeout=HANG_S,
             check=False,
         )
 
@@ -324,7 +322,7 @@ class Site:
     @property
     def admin(self) -> AdminClient:
         """The admin socket."""
-        return AdminClient(self.folder / "run/admin/admin.sock", _ADMIN_S)
+        return AdminClient(self.folder / "run/admin/admin.sock", HANG_S)
 
     def status(self) -> dict[str, Any]:
         """Return what `signer status` shows."""
@@ -337,7 +335,7 @@ class Site:
         return found
 
     def wait(
-        self, condition: Callable[[dict[str, Any]], object], what: str, *, timeout_s: float = 30.0
+        self, condition: Callable[[dict[str, Any]], object], what: str, *, timeout_s: float = HANG_S
     ) -> dict[str, Any]:
         """Return the first status for which `condition` holds."""
 
@@ -392,7 +390,7 @@ class _UnixAddress(Address):
 
     def connect(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(_ADMIN_S)
+        connection.settimeout(HANG_S)
         try:
             connection.connect(str(self.unix))
         except OSError:
@@ -408,11 +406,11 @@ class Load:
         site: the signer.
         asks: label, node and listener kind of each client.
         first: answers, well or not, to wait for when the block begins.
-        pause_s: after each answer. Without one, signing takes all that the machine has.
+        pause_s: after each answer. 5 ms and four clients are enough to fill a slow machine.
     """
 
     def __init__(
-        self, site: Site, *asks: tuple[str, str, str], first: int = 20, pause_s: float = 0.005
+        self, site: Site, *asks: tuple[str, str, str], first: int = 20, pause_s: float = 0.025
     ) -> None:
         self._first = first
         self._pause_s = pause_s

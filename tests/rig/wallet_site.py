@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from rig.condition import HANG_S
 from rig.family import family
 from rig.hsm_home import SOFTHSM, Home, make_home
 from rig.program import Program, free_port
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 DEFAULT, OTHER = "default", "other"
 #: The token of the node's block keys, whose PIN is in a file.
 BLOCK = "primary"
-_COMMAND_S = 60.0
-_READY_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -186,9 +185,7 @@ class WalletSite:
             death_signal=signal.SIGTERM,  # it ends its own children
         )
         self.program.name = "signer"
-        self.program.wait_until_up(
-            lambda: bool(self.status().get("ready")), "it is ready", timeout_s=_READY_S
-        )
+        self.program.wait_until_up(lambda: bool(self.status().get("ready")), "it is ready", timeout_s=HANG_S)
         return self
 
     def __enter__(self) -> Self:
@@ -208,7 +205,7 @@ class WalletSite:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=_COMMAND_S,
+            timeout=HANG_S,
             check=False,
         )
 

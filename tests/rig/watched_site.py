@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
+from rig.condition import HANG_S
 from rig.nodeos import Genesis, Nodeos
 from rig.site import Site
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 #: ms. How fast a signature is, other tests say.
 _TIMEOUT_MS: Final = 200
-_COMMAND_S: Final = 60
 
 
 class WatchedSite:
@@ -80,14 +80,14 @@ class WatchedSite:
             [sys.executable, "-m", "signer.cli", "--config", str(self.site.config), *arguments],
             capture_output=True,
             text=True,
-            timeout=_COMMAND_S,
+            timeout=HANG_S,
             check=False,
         )
 
     def get(self, path: str) -> Any:  # noqa: ANN401 - JSON
         """Ask the control API."""
         transport = httpx.HTTPTransport(uds=str(self.site.folder / "run/control/control.sock"))
-        with httpx.Client(transport=transport, base_url="http://localhost", timeout=_COMMAND_S) as client:
+        with httpx.Client(transport=transport, base_url="http://localhost", timeout=HANG_S) as client:
             answer = client.get(path, headers={"authorization": f"Bearer {self._token}"})
         assert answer.is_success, answer.text
         return answer.json()
@@ -97,7 +97,7 @@ class WatchedSite:
         rounds = self.get("/v1/producers/local/slots")["rounds"]
         return [slot for each in reversed(rounds) for slot in each["slots"]]
 
-    def wait(self, condition: Callable[[], object], what: str, *, timeout_s: float = 60.0) -> Any:  # noqa: ANN401
+    def wait(self, condition: Callable[[], object], what: str, *, timeout_s: float = HANG_S) -> Any:  # noqa: ANN401
         """Wait until `condition` holds, and return what it returned."""
         assert self.site.program is not None
         return self.site.program.wait_for(condition, what, timeout_s=timeout_s)

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import uvloop
+from rig.condition import HANG_S
 
 from signer import channel
 from signer.channel import Channel, pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_PATIENCE_S = 10.0
 
 
 class _End:
@@ -46,7 +45,7 @@ def test_nothing_is_lost_of_a_process_that_ends_with_a_message_unread(run: Calla
         end.channel.send({"unread": True})
         await other.channel.flush()
         other.channel.close()
-        async with asyncio.timeout(_PATIENCE_S):
+        async with asyncio.timeout(HANG_S):
             await end.closed.wait()
         assert [message["number"] for message in end.messages] == list(range(21))
         assert len(end.fds) == 1
@@ -80,7 +79,7 @@ def test_without_memory_it_waits_and_loses_nothing(
             while looks < 3:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.001)
             assert end.messages == []
-        async with asyncio.timeout(_PATIENCE_S):
+        async with asyncio.timeout(HANG_S):
             await end.closed.wait()
         assert [message["number"] for message in end.messages] == [1]
 
@@ -99,7 +98,7 @@ def test_nothing_is_lost_because_something_is_sent_to_who_has_ended(run: Callabl
         await other.channel.flush()
         other.channel.close()
         end.channel.send({"too late": True}, [0])
-        async with asyncio.timeout(_PATIENCE_S):
+        async with asyncio.timeout(HANG_S):
             await end.closed.wait()
         assert [message["number"] for message in end.messages] == list(range(20))
         assert end.channel.unsent == 0

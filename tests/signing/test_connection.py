@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from rig.condition import HANG_S
 
 from signer.signing.connection import Listener
 from signer.signing.server import build_gates
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     Use = Callable[["World"], Awaitable[None]]
 
-_PATIENCE_S = 10.0
 _MAX_HEADER = 2048
 _MAX_BODY = 4096
 _HEAD = b"POST /v1/wallet/x HTTP/1.1\r\nHost: localhost\r\n"
@@ -71,7 +71,7 @@ class World:
 
     async def settled(self, condition: Callable[[], bool]) -> None:
         """Let the event loop run until `condition` holds."""
-        async with asyncio.timeout(_PATIENCE_S):
+        async with asyncio.timeout(HANG_S):
             while not condition():  # noqa: ASYNC110 - what is waited for is the server
                 await asyncio.sleep(0.001)
 
@@ -116,7 +116,7 @@ class Client:
         return status, name
 
 
-def serve(use: Use, *, most: int = 16, timeout_s: float = _PATIENCE_S) -> None:
+def serve(use: Use, *, most: int = 16, timeout_s: float = HANG_S) -> None:
     """Run `use` against a server on a port of its own."""
 
     async def run() -> None:
@@ -128,7 +128,7 @@ def serve(use: Use, *, most: int = 16, timeout_s: float = _PATIENCE_S) -> None:
         serving = asyncio.create_task(server.serve(sockets=[sock]))
         world = World(app, listener, sock.getsockname())
         try:
-            await asyncio.wait_for(use(world), _PATIENCE_S)
+            await asyncio.wait_for(use(world), HANG_S)
         finally:
             await world.close()
             server.end()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import uvloop
+from rig.condition import HANG_S
 
 from signer.signing.connection import Call, Listener
 from signer.signing.server import build_gates
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from signer.signing.server import GateServer
 
 _BODY = b'["%b","EOS"]' % (b"ab" * 32)
-_PATIENCE_S = 10.0
 
 
 class _App:
@@ -75,10 +75,10 @@ async def _with_gate(listener: Listener, use: Callable[[_App, tuple[str, int]], 
     server = build_gates(app, [listener])  # type: ignore[arg-type]  # App's two ways in are all it needs
     serving = asyncio.create_task(server.serve(sockets=[sock]))
     try:
-        await asyncio.wait_for(use(app, address), _PATIENCE_S)
+        await asyncio.wait_for(use(app, address), HANG_S)
     finally:
         server.end()
-        await asyncio.wait_for(serving, _PATIENCE_S)
+        await asyncio.wait_for(serving, HANG_S)
     return app
 
 
@@ -238,9 +238,9 @@ def test_a_connection_accepted_before_the_end_is_answered() -> None:
         ending = asyncio.create_task(server.shutdown([sock]))
         await asyncio.sleep(0)  # a turn of the loop: the end has begun
         writer.write(_request())
-        assert (await asyncio.wait_for(reader.read(), _PATIENCE_S)).endswith(b"fast")
+        assert (await asyncio.wait_for(reader.read(), HANG_S)).endswith(b"fast")
         writer.close()
-        await asyncio.wait_for(ending, _PATIENCE_S)
+        await asyncio.wait_for(ending, HANG_S)
 
     asyncio.run(scene())
 
@@ -279,7 +279,7 @@ async def _held() -> AsyncIterator[tuple[_HoldingApp, Gate, tuple[str, int]]]:
     finally:
         for answer in app.held:
             answer(b"HTTP/1.1 201 Created\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-        assert b" 201 " in await asyncio.wait_for(waiting, _PATIENCE_S)
+        assert b" 201 " in await asyncio.wait_for(waiting, HANG_S)
         server.end()
         await serving
 
@@ -310,7 +310,7 @@ def test_what_leads_to_no_signature_uses_up_the_share_of_a_listener() -> None:
                 count()
 
             gate._count_idle = take  # type: ignore[method-assign]  # noqa: SLF001 - as above
-            assert b" 500 " in await asyncio.wait_for(_exchange(standby, _request()), _PATIENCE_S)
+            assert b" 500 " in await asyncio.wait_for(_exchange(standby, _request()), HANG_S)
             assert counted == [True]
             assert not gate._is_crowded()  # noqa: SLF001 - one refusal is within it
 
@@ -348,8 +348,8 @@ def test_a_turn_that_fails_is_followed_by_another() -> None:
             gate._read = fail  # type: ignore[assignment,method-assign]  # noqa: SLF001 - as above
             asyncio.get_running_loop().set_exception_handler(lambda *_: None)
             with contextlib.suppress(OSError):
-                await asyncio.wait_for(_exchange(standby, _request()), _PATIENCE_S)
-            assert b" 500 " in await asyncio.wait_for(_exchange(standby, _request()), _PATIENCE_S)
+                await asyncio.wait_for(_exchange(standby, _request()), HANG_S)
+            assert b" 500 " in await asyncio.wait_for(_exchange(standby, _request()), HANG_S)
 
     asyncio.run(scene())
 
@@ -364,7 +364,7 @@ def test_silent_connections_make_room_for_one_that_speaks() -> None:
             silent = [await asyncio.open_connection(*standby) for _ in range(8)]
             while len(gate._unspoken) < len(silent):  # noqa: ASYNC110, SLF001 - as above
                 await asyncio.sleep(0)
-            assert (await asyncio.wait_for(_ask_uvicorn(standby), _PATIENCE_S)).endswith(b"slow")
+            assert (await asyncio.wait_for(_ask_uvicorn(standby), HANG_S)).endswith(b"slow")
             assert gate._listener.evicted == 1  # noqa: SLF001 - as above
             for _, writer in silent:
                 writer.close()
@@ -390,7 +390,7 @@ def test_a_listener_under_attack_pauses_between_its_turns(besiege: Callable[[Gat
             besiege(gate)
             began = time.monotonic()
             while time.monotonic() - began < 0.2:
-                assert b" 500 " in await asyncio.wait_for(_exchange(standby, _request()), _PATIENCE_S)
+                assert b" 500 " in await asyncio.wait_for(_exchange(standby, _request()), HANG_S)
             assert 0 < turns <= (time.monotonic() - began) * 1000 + 1
 
     uvloop.run(scene())
@@ -424,7 +424,7 @@ def test_without_descriptors_a_listener_in_a_storm_rests_and_evicts_no_more_than
                 await asyncio.sleep(0.01)
             assert 0 < evictions <= (time.monotonic() - began) / 0.02 + 1
             gate._sock = sock  # noqa: SLF001 - as above
-            assert b" 500 " in await asyncio.wait_for(asked, _PATIENCE_S)
+            assert b" 500 " in await asyncio.wait_for(asked, HANG_S)
 
     asyncio.run(scene())
 
@@ -438,10 +438,10 @@ def test_nodeos_goes_before_what_uvicorn_has_to_read() -> None:
             others = [asyncio.create_task(_ask_uvicorn(standby)) for _ in range(30)]
             while gate.pending < len(others):  # noqa: ASYNC110 - the gate tells nobody
                 await asyncio.sleep(0)
-            assert b" 500 " in await asyncio.wait_for(_exchange(standby, _request()), _PATIENCE_S)
+            assert b" 500 " in await asyncio.wait_for(_exchange(standby, _request()), HANG_S)
             assert len(app.slow) < len(others) / 3
             # A request of the other node is with its token all the while, and shuts nobody out.
-            answers = await asyncio.wait_for(asyncio.gather(*others), _PATIENCE_S)
+            answers = await asyncio.wait_for(asyncio.gather(*others), HANG_S)
             assert all(answer.endswith(b"slow") for answer in answers)
 
     asyncio.run(scene())
@@ -456,9 +456,9 @@ def test_nodeos_goes_before_a_burst_that_is_no_crowd_yet() -> None:
             while gate.pending + len(app.slow) < len(others):  # noqa: ASYNC110 - the gate tells nobody
                 await asyncio.sleep(0)
             assert not gate._is_crowded()  # noqa: SLF001 - as above
-            assert b" 500 " in await asyncio.wait_for(_exchange(standby, _request()), _PATIENCE_S)
+            assert b" 500 " in await asyncio.wait_for(_exchange(standby, _request()), HANG_S)
             assert len(app.slow) < len(others) / 3
-            answers = await asyncio.wait_for(asyncio.gather(*others), _PATIENCE_S)
+            answers = await asyncio.wait_for(asyncio.gather(*others), HANG_S)
             assert all(answer.endswith(b"slow") for answer in answers)
 
     asyncio.run(scene())
@@ -484,7 +484,7 @@ def test_what_cannot_be_answered_in_time_does_not_hold_up_the_end(monkeypatch: p
         while gate.pending < len(clients):  # noqa: ASYNC110 - the gate tells nobody
             await asyncio.sleep(0)
         server.end()
-        await asyncio.wait_for(serving, _PATIENCE_S)
+        await asyncio.wait_for(serving, HANG_S)
         assert gate.pending == 0
         for _, writer in clients:
             writer.close()
@@ -505,7 +505,7 @@ def test_a_signature_that_was_given_before_is_of_those_that_crowd() -> None:
                 answer(b"HTTP/1.1 201 Created\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
 
             app.sign_fast = again  # type: ignore[method-assign,assignment]
-            assert b" 201 " in await asyncio.wait_for(_exchange(standby, _request()), _PATIENCE_S)
+            assert b" 201 " in await asyncio.wait_for(_exchange(standby, _request()), HANG_S)
             assert counted == [True]
 
     asyncio.run(scene())
@@ -517,7 +517,7 @@ def test_a_full_queue_lets_the_oldest_go() -> None:
             _crowd(gate)
             gate._listener.max_connections = 8  # noqa: SLF001 - as above
             asked = [_ask_uvicorn(standby) for _ in range(40)]
-            answers = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), _PATIENCE_S)
+            answers = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), HANG_S)
             served = [answer for answer in answers if isinstance(answer, bytes) and answer.endswith(b"slow")]
             assert len(served) >= 8
             assert gate._listener.evicted == len(asked) - len(served)  # noqa: SLF001 - as above
@@ -548,7 +548,7 @@ async def _stormed() -> AsyncIterator[tuple[_App, GateServer, Gate, tuple[str, i
         yield app, server, gate, sock.getsockname()
     finally:
         server.end()
-        await asyncio.wait_for(serving, _PATIENCE_S)
+        await asyncio.wait_for(serving, HANG_S)
 
 
 class _Client:
@@ -565,12 +565,12 @@ class _Client:
     async def ask(self, request: bytes = b"") -> bytes:
         """Return the whole answer."""
         self._writer.write(request or _request())
-        head = await asyncio.wait_for(self._reader.readuntil(b"\r\n\r\n"), _PATIENCE_S)
-        return head + await asyncio.wait_for(self._reader.readexactly(4), _PATIENCE_S)
+        head = await asyncio.wait_for(self._reader.readuntil(b"\r\n\r\n"), HANG_S)
+        return head + await asyncio.wait_for(self._reader.readexactly(4), HANG_S)
 
     async def is_ended(self) -> bool:
         """Wait for what comes next; return whether it is the end."""
-        return await asyncio.wait_for(self._reader.read(1), _PATIENCE_S) == b""
+        return await asyncio.wait_for(self._reader.read(1), HANG_S) == b""
 
     def leave(self) -> None:
         self._writer.close()
@@ -807,4 +807,4 @@ def test_many_connections_within_a_moment_are_a_storm_and_as_many_over_time_are_
                 kept = await _is_kept(client)
                 client.leave()
 
-    asyncio.run(asyncio.wait_for(scene(), 3 * _PATIENCE_S))
+    asyncio.run(asyncio.wait_for(scene(), 3 * HANG_S))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from rig.condition import HANG_S
 from rig.trial import REPOSITORY
 
 from signer.logs import FIELDS
@@ -15,7 +16,6 @@ from signer.logs import FIELDS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_TIMEOUT_S = 30
 _SCENE = """
 import logging
 from signer.logs import configure
@@ -34,7 +34,7 @@ def _run(lines: int, stderr: int) -> subprocess.Popen[str]:
 def test_every_line_is_json_with_constant_fields() -> None:
     process = _run(100, subprocess.PIPE)
 
-    _, text = process.communicate(timeout=_TIMEOUT_S)
+    _, text = process.communicate(timeout=HANG_S)
 
     lines = [json.loads(line) for line in text.splitlines()]
     assert [line["count"] for line in lines] == list(range(100))
@@ -47,7 +47,7 @@ def test_a_reader_that_does_not_read_stops_nothing() -> None:
     assert process.stdout is not None
 
     assert process.stdout.readline() == "done\n"
-    assert process.wait(timeout=_TIMEOUT_S) == 0
+    assert process.wait(timeout=HANG_S) == 0
     assert process.stderr is not None
     process.stderr.close()
     process.stdout.close()
