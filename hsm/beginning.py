@@ -13,6 +13,7 @@ token store in hand.
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import runpy
 import signal
@@ -46,7 +47,11 @@ def environment(expected: Iterable[float]) -> dict[str, str]:
 
 
 def begin() -> None:
-    """Sleep around each instant at which a request is expected, until `done`."""
+    """Sleep around each instant at which a request is expected, and collect no garbage, until `done`.
+
+    Modules leave no garbage, but looking for it took an eighth of the time in which they are loaded.
+    """
+    gc.disable()
     if expected := _expected():
         hold_still(expected)
 
@@ -74,11 +79,12 @@ def hold_still(expected: list[float]) -> None:
 
 
 def done(room_s: float = 0.0) -> None:
-    """Hold still no more: from now on nodeos may be waiting for this process.
+    """Hold still no more, and collect garbage again: from now on nodeos may be waiting for this process.
 
     Args:
         room_s: if a request is expected within this time, or was a moment ago, sleep until it has passed.
     """
+    gc.enable()
     signal.setitimer(signal.ITIMER_REAL, 0)
     for at in _expected():
         if -_SLACK_S < at - time.monotonic() < room_s:

@@ -15,19 +15,11 @@ HsmError                     never raised itself
 ├── ProvisionError           a token or key cannot be created as asked; nothing was overwritten
 └── DeviceError              any other answer of the module than CKR_OK
 
-Every exception of python-pkcs11 ends in `translate`; nothing outside hsm catches one.
+Every exception of python-pkcs11 ends in `hsm.translation`; nothing outside hsm catches one. This file knows nothing of
+that library, because processes that never ask a token load it too.
 """
 
 from __future__ import annotations
-
-import re
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
-from pkcs11 import exceptions as p11
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 class HsmError(Exception):
@@ -139,11 +131,6 @@ PIN_CODES = frozenset(
 #: Answers that mean that the token is not in its slot (PKCS#11 2.40, sections 5.1.3 and 5.1.6).
 ABSENT_CODES = frozenset({"CKR_TOKEN_NOT_PRESENT", "CKR_TOKEN_NOT_RECOGNIZED", "CKR_DEVICE_REMOVED"})
 
-#: Names that python-pkcs11 spells in its own way.
-_RENAMED = {"CKR_TOKEN_NOT_RECOGNISED": "CKR_TOKEN_NOT_RECOGNIZED"}
-
-_WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-
 
 def from_code(operation: str, code: str) -> HsmError:
     """Return the exception for the module's answer `code`, such as "CKR_PIN_INCORRECT", to `operation`."""
@@ -152,30 +139,3 @@ def from_code(operation: str, code: str) -> HsmError:
     if code in ABSENT_CODES:
         return TokenAbsentError(f"{operation}: the token is not there ({code})")
     return DeviceError(operation, code)
-
-
-def code_of(error: p11.PKCS11Error) -> str:
-    """Return the PKCS#11 name of `error`, such as "CKR_DEVICE_ERROR"."""
-    kind = type(error)
-    if kind is p11.PKCS11Error:  # what the binding has no class for carries its number in the text
-        return f"unnamed: {error}"
-    name = "CKR_" + _WORD_START.sub("_", kind.__name__).upper()
-    return _RENAMED.get(name, name)
-
-
-@contextmanager
-def translate(operation: str) -> Iterator[None]:
-    """Turn every python-pkcs11 exception inside the block into one of this tree.
-
-    Args:
-        operation: what was being done, for the message: "log in to token primary".
-
-    Raises:
-        PinRefusedError: the answer is one of `PIN_CODES`.
-        TokenAbsentError: the answer is one of `ABSENT_CODES`.
-        DeviceError: any other answer than CKR_OK.
-    """
-    try:
-        yield
-    except p11.PKCS11Error as error:
-        raise from_code(operation, code_of(error)) from error

@@ -18,8 +18,9 @@ from pkcs11.attributes import ALL_CAPABILITIES
 from pkcs11.constants import DEFAULT
 from pkcs11.exceptions import AttributeTypeInvalid, FunctionFailed
 
-from hsm.errors import KeyAbsentError, KeyAmbiguousError, KeyUnfitError, ProvisionError, translate
+from hsm.errors import KeyAbsentError, KeyAmbiguousError, KeyUnfitError, ProvisionError
 from hsm.point import EC_PARAMS, parse_curve, parse_point
+from hsm.translation import translate
 
 if TYPE_CHECKING:
     from pkcs11.types import Session

@@ -24,13 +24,14 @@ from pkcs11.exceptions import PKCS11Error
 
 from hsm import beginning, realtime
 from hsm.curves import is_canonical, low_s
-from hsm.errors import DeviceError, HsmError, KeyAbsentError, PinRefusedError, PinWithheldError, code_of
+from hsm.errors import DeviceError, HsmError, KeyAbsentError, PinRefusedError, PinWithheldError
 from hsm.fitness import audit_key
 from hsm.frame import MAX_FRAME, Op, Outcome, pack_reply, unpack_request
 from hsm.hardening import die_with_parent, harden, lock_memory
 from hsm.keys import describe, find_private
 from hsm.module import Module
 from hsm.pin import Pin
+from hsm.translation import code_of
 from hsm.uri import parse_uri
 
 if TYPE_CHECKING:

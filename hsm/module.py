@@ -26,10 +26,9 @@ from hsm.errors import (
     PinWithheldError,
     TokenAbsentError,
     TokenAmbiguousError,
-    code_of,
     from_code,
-    translate,
 )
+from hsm.translation import code_of, translate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Final
 from pkcs11 import TokenFlag
 
 from hsm.cryptoki import LABEL_BYTES
-from hsm.errors import HsmError, PinRefusedError, ProvisionError, translate
+from hsm.errors import HsmError, PinRefusedError, ProvisionError
 from hsm.folder import sync_folder
 from hsm.pin import MAX_PIN_BYTES, Pin
+from hsm.translation import translate
 from hsm.uri import TokenUri
 
 if TYPE_CHECKING:

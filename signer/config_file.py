@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
-from signer.config import DEFAULT_STATE_DIR, Config
+from signer.config import DEFAULT_STATE_DIR, Config, documentation
 from signer.config_rules import BrokenRulesError, nearest
 from signer.errors import ConfigError, ConfigForbiddenError
 
@@ -257,7 +257,7 @@ class _Place:
             field = at.model_fields.get(str(part))
             if field is None:
                 return None
-            self.leaf, self.doc = str(part), field.description or ""
+            self.leaf, self.doc = str(part), documentation(at).get(str(part), "")
             return _plain(field.annotation)
         if part == "[key]":
             return None

@@ -140,6 +140,12 @@ def test_a_config_does_not_change(valid_text: str, load: Load) -> None:
         config.state_dir = Path("/elsewhere")
 
 
+def test_a_message_ends_with_the_line_under_the_field(load: Load, valid_text: str) -> None:
+    with pytest.raises(ConfigError, match=r"expected: .*, in ms: 100 to 60000") as refused:
+        load(valid_text.replace("[chains.local]", "[chains.local]\napi_timeout_ms = 1", 1))
+    assert "chains.local.api_timeout_ms" in str(refused.value)
+
+
 def test_a_block_key_has_its_nodes_chain(valid_text: str, load: Load) -> None:
     """Each key that signs for a chain knows which."""
     config = load(valid_text)

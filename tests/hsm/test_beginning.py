@@ -99,6 +99,20 @@ def test_a_module_runs_as_python_runs_it(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (7, "__main__ ['--fd', '3']\n")
 
 
+def test_garbage_is_collected_from_then_on(tmp_path: Path) -> None:
+    (tmp_path / "shown.py").write_text(
+        "import gc\nfrom hsm import beginning\nprint(gc.isenabled())\nbeginning.done()\nprint(gc.isenabled())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "hsm.beginning", "shown"],
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{Path.cwd()}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["False", "True"]
+
+
 def test_a_program_that_ends_before_it_is_done_ends_as_it_would(tmp_path: Path) -> None:
     """Also if the next instant falls into Python's own end."""
     (tmp_path / "short.py").write_text(

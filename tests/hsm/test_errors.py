@@ -9,7 +9,8 @@ from pkcs11 import exceptions as p11
 
 import hsm.errors
 from hsm.cryptoki import name_of
-from hsm.errors import DeviceError, HsmError, PinRefusedError, TokenAbsentError, code_of, translate
+from hsm.errors import DeviceError, HsmError, PinRefusedError, TokenAbsentError
+from hsm.translation import code_of, translate
 
 
 @pytest.mark.parametrize(
