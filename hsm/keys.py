@@ -125,8 +125,8 @@ def find_private_object(session: Session, label: str, key_id: bytes | None = Non
     found = _first_two(session, wanted, f"find {name}")
     if not found:
         raise KeyAbsentError(
-            f"{name} is not on token {session.token.label}; "
-            "correct the label or the id; 'signer-hsm list' shows what is there"
+            f"{name} is not on token {session.token.label}: deleted, or the token is away; "
+            "if it never was there, correct the label or the id. 'signer-hsm list' shows what is there"
         )
     if len(found) > 1:
         remedy = "remove all but one" if key_id is not None else "remove all but one, or add the key's id"

@@ -106,7 +106,10 @@ class Lane:
             if request.op != Op.SIGN:
                 continue  # a cancel that came after our answer
             reply, alive = self._sign(request)
-            self._sock.send(reply)
+            try:
+                self._sock.send(reply)
+            except (BrokenPipeError, ConnectionResetError):
+                return  # its owner ended while the token worked
             if not alive:
                 return
             if self.turn is not None:

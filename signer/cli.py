@@ -334,7 +334,8 @@ def _add_rotate(commands: _Commands) -> None:
     rotate.add_argument(
         "--unattended",
         action="store_true",
-        help="for timers: waits, joins a live rotation of the same kind, and wants proof of what the node lists",
+        help="for timers: waits, joins a live rotation of the same kind, takes warnings on, and wants proof of what "
+        "the node lists",
     )
     rotate.add_argument(
         "--not-within",

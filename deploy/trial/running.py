@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from signer.admin_client import AdminClient
 from signer.errors import AdminError
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
     from trial.layout import Layout
 
-#: A signer is ready in 3 s; ten times that is a machine that does not work.
+#: A signer is ready in 3 s. What has begun and is not ready after ten times that does not become it by itself.
 _READY_S: Final = 30.0
+#: One that has not even begun by then is on a machine with much to do.
+_BEGIN_S: Final = 300.0
 #: What is not needed for blocks is ready a moment later, or something is wrong with it.
 _WHOLE_S: Final = 5.0
 #: The signer lets accepted requests finish for up to 10 s before it ends.
@@ -32,6 +34,7 @@ _POLL_S: Final = 0.05
 _TAIL_LINES: Final = 20
 #: A line for each request of a node that asks already: many a second, and never why a start failed.
 _NOISE: Final = '"request not signed"'
+_NEXT: Final = "To start it as it is all the same: deploy/runbook.md, Token away"
 _SIGNER: Final = Path(sys.executable).with_name("signer")
 
 
@@ -89,22 +92,40 @@ def wait_ready(layout: Layout, process: subprocess.Popen[bytes]) -> None:
     Raises:
         TrialError: it ended, or was not ready in time; then it is stopped.
     """
-    end = time.monotonic() + _READY_S
+    began = time.monotonic()
+    end = began + _BEGIN_S
+    status: dict[str, Any] | None = None
     while time.monotonic() < end:
         if process.poll() is not None:
             raise TrialError(f"the signer ended with code {process.returncode} while it started")
         status = _status(layout)
-        if status is not None and status["pid"] == process.pid and status.get("ready"):
+        if not has_begun(status):
+            status = None
+        elif status["pid"] == process.pid and status.get("ready"):
             end = min(end, time.monotonic() + _WHOLE_S)
             if _is_whole(status):
                 return
+        elif time.monotonic() > began + _READY_S:
+            break
         time.sleep(_POLL_S)
-    status = _status(layout)
     if status is not None and status.get("ready"):
         return  # nodes are served, and `signer status` says what is not
-    problem = why_not_ready(status)
+    waited_s, problem = time.monotonic() - began, why_not_ready(_status(layout))
     end_process(process)
-    raise TrialError(f"the signer was not ready within {_READY_S:.0f} s{problem}; it was stopped")
+    raise TrialError(f"the signer was not ready within {waited_s:.0f} s{problem}; it was stopped. {_NEXT}")
+
+
+def has_begun(status: dict[str, Any] | None) -> TypeGuard[dict[str, Any]]:
+    """Whether a signer has opened its tokens and looked at their keys, or found that it cannot."""
+    if status is None or status.get("state") != "serving":
+        return False
+    states = {name: token["state"] for name, token in status["tokens"].items()}
+    unseen = (
+        each
+        for each in status["keys"]
+        if each["state"] == "unavailable" and each["role"] in ("block", "probe")
+    )
+    return "starting" not in states.values() and all(states[each["token"]] != "logged-in" for each in unseen)
 
 
 def _is_whole(status: dict[str, Any]) -> bool:

@@ -35,8 +35,9 @@ def print_lines(arguments: argparse.Namespace) -> int:
     warning = permission.too_few(chain, own)
     if warning:
         print(f"# warning: {warning}")
+    at = ["--url", chain.api[0]] if chain.api else []
     for call in calls:
-        print(shlex.join(["cleos", *call]))
+        print(shlex.join(["cleos", *at, *call]))
     print("# then: signer permission verify")
     return ExitCode.OK
 

@@ -75,7 +75,8 @@ def _not_configured(config: Config, chain: str) -> ProblemError:
     return ProblemError(
         HTTPStatus.CONFLICT,
         "not-configured",
-        f"Rotation is not configured for chain {chain}; missing in the configuration: {text}.",
+        f"Rotation is not configured for chain {chain}; missing in the configuration: {text}. "
+        "Until it is, the account's owner moves production with cleos: runbook, Production moved by the owner.",
         errors=[{"at": list(place), "kind": "missing"} for place in places],
     )
 

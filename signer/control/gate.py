@@ -2,7 +2,8 @@
 
 Failures are limited for each caller, but a valid token passes always. Guessing 256 bits needs no limit; on
 loopback all callers are one, and a forgotten program with an old token must not lock out the person on call.
-The limit bounds the log and tells such a program to wait.
+The limit tells such a program to wait. The log has a line each second of all callers together: who has many addresses
+must not fill the disk.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 import time
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from signer.control.attempts import Attempts
 from signer.control.auth import TokenStoreError
@@ -26,6 +27,9 @@ log = logging.getLogger("signer.control")
 
 _REALM = 'Bearer realm="signer"'
 _INVALID = f'{_REALM}, error="invalid_token"'  # RFC 6750 section 3.1
+#: Lines in the log at once, and the seconds for each one after them. Each says how many refusals it stands for.
+_LINES: Final = 60
+_LINE_S: Final = 1.0
 
 
 class Gate:
@@ -47,6 +51,8 @@ class Gate:
         self._clock = clock
         self._monotonic = monotonic
         self._attempts = Attempts()
+        self._lines = Attempts(_LINES, _LINE_S)
+        self._unsaid = 0
 
     def admit(self, authorization: Sequence[str], caller: str) -> Person:
         """Return whose token the Authorization headers carry.
@@ -89,7 +95,8 @@ class Gate:
         self._tokens.check()
 
     def _refusal(self, caller: str) -> ProblemError:
-        wait_s = self._attempts.fail(caller, self._monotonic())
+        now_s = self._monotonic()
+        wait_s = self._attempts.fail(caller, now_s)
         if wait_s:
             return ProblemError(
                 HTTPStatus.TOO_MANY_REQUESTS,
@@ -97,7 +104,10 @@ class Gate:
                 f"Too many requests from {caller} without a valid token.",
                 {"retry-after": str(wait_s)},
             )
-        log.warning("authentication refused", extra={"caller": caller})
+        self._unsaid += 1
+        if not self._lines.fail("", now_s):
+            log.warning("authentication refused", extra={"caller": caller, "count": self._unsaid})
+            self._unsaid = 0
         return ProblemError(
             HTTPStatus.UNAUTHORIZED,
             "token",

@@ -96,12 +96,15 @@ def _opened(name: str, token: Token, state: Mapping[str, Any] | None, fact: Toke
     seen = ""
     if fact is not None and fact.problem and fact.problem not in reason:
         seen = f"; without a PIN: {fact.problem}"
-    return failure("token", name, f"{word}: {reason}{seen}", _remedy(name, word))
+    return failure("token", name, f"{word}: {reason}{seen}", _remedy(name, token, word))
 
 
-def _remedy(name: str, state: str) -> str:
+def _remedy(name: str, token: Token, state: str) -> str:
+    source = token.pin_file or (
+        f"the credential {token.pin_credential}" if token.pin_credential else "cleos unlock"
+    )
     return {
-        "pin-refused": "put the right PIN into its source; if it is right: "
+        "pin-refused": f"put the right PIN into its source, {source}; if it is right: "
         f"signer token retry {name}; runbook, PIN refused",
         "pin-unreadable": "see the line of its PIN; runbook, PIN refused",
         "locked": f"cleos --wallet-url unix://SOCKET wallet unlock -n {name}; runbook, Token locked",

@@ -222,7 +222,9 @@ def checked(
     if findings and not (request.accept_warnings or request.emergency or request.unattended):
         words = "; ".join(each.text for each in findings)
         return _enter(rotation, State.REFUSED, Event.REFUSED, now, f"warnings that nobody accepted: {words}")
-    return Change(rotation, Entry(now, Event.CHECKED, rotation.state, SIGNER, "nothing is in the way"))
+    accepted = "; ".join(each.text for each in findings)
+    words = f"no blocker; warnings that were accepted: {accepted}" if accepted else "nothing is in the way"
+    return Change(rotation, Entry(now, Event.CHECKED, rotation.state, SIGNER, words))
 
 
 # -- the transaction --------------------------------------------------------------------------------------

@@ -278,7 +278,8 @@ def _held(key: PublicKey, chain: Holders, last_used_at: datetime | None) -> list
     reasons = []
     if chain.row is None or chain.schedules is None or chain.irreversible_time is None:
         reasons.append(
-            f"chain {chain.chain} cannot be asked for its schedules, our row and its last irreversible block"
+            f"chain {chain.chain} cannot be asked for its schedules, our row and its last irreversible block: "
+            f"that needs api and producer in [chains.{chain.chain}], and a node that answers"
         )
     if key in (chain.row or ()):
         reasons.append(f"the producer's row on {chain.chain} names it")

@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect
 
 from signer.signing import envelope
 from signer.signing.envelope import FaultError
+from signer.signing.fast_request import OF_WEB_PAGES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -63,6 +64,7 @@ class App:
             return
         call: Call = scope["extensions"]["signer"]
         target: bytes = scope["extensions"]["target"]
+        call.from_page = any(name in OF_WEB_PAGES for name, _ in scope["headers"])
         hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
         if not target.startswith(b"/"):
             await _raw(400, envelope.bare(400, "Illegal request-target"))(scope, receive, send)
@@ -77,9 +79,9 @@ class App:
         elif call.listener.kind == "wallet":
             body = await _body(receive)
             if body is not None:
-                answer = await self._wallet.answer(call, scope["method"], target, scope["headers"], body)
+                answer = await self._wallet.answer(call, scope["method"], target, body)
                 await _raw(*answer)(scope, receive, send)
-        elif not call.permitted and scope["method"] == "POST":
+        elif (call.from_page or not call.permitted) and scope["method"] == "POST":
             await self._sign(call, receive, send)  # refused there, by name
         elif scope["method"] == "POST" and _signs(call, target):
             await self._sign(call, receive, send)

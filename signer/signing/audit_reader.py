@@ -102,7 +102,7 @@ class Report:
             return f"fault at line {self.fault.line}{where}: {self.fault.kind}: {self.fault.message}"
         since = f"from {self.begins} " if self.begins > 1 else ""
         if self.anchored is None:
-            return f"consistent {since}up to {self.entries}, tail not provable"
+            return f"consistent {since}up to {self.entries}, tail not provable without an anchor"
         if self.anchored == self.entries:
             return f"consistent {since}up to {self.entries}, proved by the anchor"
         return f"consistent {since}up to {self.entries}, proved up to {self.anchored}, tail after it not provable"

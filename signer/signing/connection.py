@@ -2,7 +2,8 @@
 
 uvicorn's protocol does the HTTP. Added here, because uvicorn has no place for it:
 - each request carries the listener it came in through, the caller and the instant at which it began;
-- a connection that has not delivered a whole request in time is closed, headers and bodies are bounded;
+- a connection that has not delivered a whole request in time, or not read its answer, is closed; headers and bodies
+  are bounded;
 - each listener has room of its own: when it is full, the connection that has waited longest without a whole request
   makes place, so idle connections cannot lock nodeos out.
 """
@@ -65,7 +66,7 @@ class Listener:
         allow_stop: whether the signer may be stopped through a wallet listener.
         malformed: requests that were refused as no HTTP, or too long; those that a log line said; and the instant
             (s of the event loop's clock) before which no other line is written.
-        waiting: connections that have not delivered a whole request, oldest first.
+        waiting: connections that have no request in work: not delivered yet, or answered; oldest first.
         discarding: connections that were refused and still send.
     """
 
@@ -146,6 +147,7 @@ class Call:
         caller: `uid 1000 pid 4242` or `127.0.0.1:51312`.
         permitted: whether the peer's uid may use this listener. Always true on TCP.
         began_ns: CLOCK_MONOTONIC in ns of the request's first byte here.
+        from_page: the request came from a web page.
         repeated: its last answer was a signature that had been given before.
         rehearsal: a request of our own that keeps the way of a signature warm. It may sign with probe keys and
             nothing else, and is neither counted nor recorded. No connection from outside ever has it.
@@ -155,6 +157,7 @@ class Call:
     caller: str
     permitted: bool
     began_ns: int = 0
+    from_page: bool = False
     repeated: bool = False
     rehearsal: bool = False
 
@@ -195,6 +198,7 @@ class Connection(HttpToolsProtocol):
         self._body = self._pieces = self._head = 0
         self._refused = False
         self._deadline: asyncio.TimerHandle | None = None
+        self._unread_answer: asyncio.TimerHandle | None = None
 
     def adopt(self, call: Call, data: bytes) -> None:
         """Before the connection is made: whose it is, and what was read of it already."""
@@ -232,6 +236,7 @@ class Connection(HttpToolsProtocol):
             self._call.listener.waiting.pop(self, None)
         if self._deadline is not None:
             self._deadline.cancel()
+        self._stop_waiting_for_reader()
         super().connection_lost(exc)
 
     def _await_request(self) -> None:
@@ -338,11 +343,31 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """A connection that stays open waits for its next request."""
+        """A connection that stays open waits for its next request, one that closes for its client to read the answer.
+
+        Either may make place for another, and neither waits for ever.
+        """
         super().on_response_complete()
-        if not self.transport.is_closing() and self._call is not None:
+        if self in self.connections and self._call is not None:
             self._call.listener.waiting[self] = None
             self._await_request()
+
+    def pause_writing(self) -> None:
+        """Give a client that does not read its answer as long as one that does not send its request."""
+        super().pause_writing()
+        if self._call is not None and self._unread_answer is None:
+            timeout_s = self._call.listener.request_timeout_s
+            self._unread_answer = self.loop.call_later(timeout_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It reads."""
+        super().resume_writing()
+        self._stop_waiting_for_reader()
+
+    def _stop_waiting_for_reader(self) -> None:
+        if self._unread_answer is not None:
+            self._unread_answer.cancel()
+            self._unread_answer = None
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP with keosd's envelope."""

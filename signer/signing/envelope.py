@@ -62,7 +62,7 @@ OWN = {
     "crowded": Fault(500, 3990009, "signer_crowded_exception", "Too many requests wait"),
     "unverified": Fault(500, 3990010, "signer_unverified_exception", "Signature did not verify"),
     "method": Fault(500, 3990011, "signer_method_exception", "State changes by POST only"),
-    "origin": Fault(500, 3990012, "signer_origin_exception", "No wallet for web pages"),
+    "origin": Fault(500, 3990012, "signer_origin_exception", "Not for web pages"),
     "policy": Fault(500, 3990013, "signer_policy_exception", "Policy does not allow this transaction"),
     "pin-source": Fault(500, 3990014, "signer_pin_source_exception", "PIN is not typed by a person"),
     "pin-tries": Fault(500, 3990015, "signer_pin_tries_exception", "No more wrong PINs"),

@@ -18,8 +18,11 @@ _LINES: Final = {
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 #: What a header's value may have: visible characters, blank and tab.
 _PLAIN: Final = bytes([9, *range(0x20, 0x7F)])
+#: A web page cannot leave these out where it posts; nodeos and cleos send neither (fetch.spec.whatwg.org,
+#: w3.org/TR/fetch-metadata).
+OF_WEB_PAGES: Final = frozenset({b"origin", b"sec-fetch-site"})
 #: With one of these the request says more than nodeos does.
-_UNUSUAL: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"trailer", b"te"})
+_UNUSUAL: Final = OF_WEB_PAGES | {b"transfer-encoding", b"expect", b"upgrade", b"trailer", b"te"}
 #: nodeos sends five headers.
 _MAX_HEADERS: Final = 16
 _MAX_LENGTH_DIGITS: Final = 4

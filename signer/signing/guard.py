@@ -51,16 +51,22 @@ class Guard:
         self.repeated = 0
 
     def check_peer(self, call: Call) -> None:
-        """Refuse a caller whose uid this unix socket does not serve.
+        """Refuse a caller whose uid this unix socket does not serve, and every web page.
 
         Raises:
-            FaultError: rule `peer`.
+            FaultError: rule `peer` or `origin`.
         """
         if not call.permitted:
             raise refuse(
                 "peer",
                 f"rule peer: {call.caller} may not use {call.listener.address}; "
                 "its user is not among the listener's peers",
+            )
+        if call.from_page:
+            raise refuse(
+                "origin",
+                f"rule origin: {call.caller} sent {call.listener.address} a header that web pages send (Origin or "
+                "Sec-Fetch-Site); the signer signs for none",
             )
 
     def check_key(self, entry: KeyEntry | None, asked: str, call: Call) -> KeyEntry:

@@ -25,7 +25,7 @@ from signer.signing.service import key_fault
 from signer.signing.sign_transaction_request import parse_sign_transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
+    from collections.abc import Awaitable, Callable
 
     from signer.policy.policies import Policies
     from signer.signing.account_keys import AccountKeys
@@ -47,8 +47,6 @@ _MAX_MARKS: Final = 2000
 #: fc counts time in ns since 1970 in an int64; keosd refuses a timeout that leads past its end.
 _LAST_NS: Final = 2**63 - 1
 _NS_PER_S: Final = 1_000_000_000
-#: A web page cannot leave these out, and cleos never sends them (fetch.spec.whatwg.org, w3.org/TR/fetch-metadata).
-_OF_WEB_PAGES: Final = frozenset({b"origin", b"sec-fetch-site"})
 
 
 class Answer(NamedTuple):
@@ -108,18 +106,10 @@ class Wallet:
             b"/v1/node/get_supported_apis": _Route(self._get_supported_apis, _OK, changes=False),
         }
 
-    async def answer(
-        self, call: Call, method: str, target: bytes, headers: Collection[tuple[bytes, bytes]], body: bytes
-    ) -> Answer:
+    async def answer(self, call: Call, method: str, target: bytes, body: bytes) -> Answer:
         """Answer one request. Raises nothing but what is a bug."""
         try:
             self._guard.check_peer(call)
-            if any(name in _OF_WEB_PAGES for name, _ in headers):
-                raise refuse(
-                    "origin",
-                    "rule origin: the request has a header that web pages send (Origin or Sec-Fetch-Site); a wallet "
-                    "serves none",
-                )
             if method == "OPTIONS":
                 return Answer(_OK, b"{}")  # keosd: beast_http_session.hpp:151-154
             route = self._routes.get(target)

@@ -79,10 +79,9 @@ class ControlProcess(Worker):
         """Close the channel, which tells the process to end; kill it if it does not."""
         if self._channel is not None:
             self._channel.close()
-        if self._process is not None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_STOP_S):
-                    await self._process.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_S):
+                await self.gone()
         await self.kill()
 
     def told(self, message: Message, fds: list[int]) -> None:
@@ -162,7 +161,7 @@ class ControlKeeper:
         if self.process is not None and self.process.ready:
             return self.process.problems()
         if self._failures:
-            return ["the control process ended and is started again; the log says why"]
+            return ["the control process ended and is started again; runbook, The control process restarts"]
         return []
 
     def start(self, config: Config, sockets: list[socket.socket]) -> None:

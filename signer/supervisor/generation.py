@@ -148,9 +148,11 @@ class Generation(Worker):
         self.stop_accepting()
         if self.pid:
             with contextlib.suppress(TimeoutError):
-                # The channel's end and not the process's: by then every decision that it sent was read.
                 async with asyncio.timeout(timeout_s):
-                    await self.ended.wait()
+                    await self.ended.wait()  # by then every decision that it sent was read
+                    await (
+                        self.gone()
+                    )  # killed on its way out, it would look like one that lost its last decisions
         await self.kill()
 
     async def kill(self) -> None:

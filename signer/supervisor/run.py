@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("signer.supervisor")
 
 #: Longest wait for tokens at start and at reload, in s.
-_RESOLVE_S = 20.0
+_RESOLVE_S = 45.0
 #: A first start listens after this long even if a module is still busy opening, in s.
 _LISTEN_ANYWAY_S = 2.5
 #: A task that is to end is told so again after this long, in s.
@@ -876,7 +876,10 @@ class Supervisor:
         lost = sorted(name for name in recent if replacement.states.get(name) != "active")
         if lost:
             why = "; ".join(f"{name}: {_why_lost(replacement, name)}" for name in lost)
-            raise AdminError(f"the new configuration would lose a key that signed in the last hour: {why}")
+            raise AdminError(
+                f"the new configuration would lose a key that signed in the last hour: {why}. Reload an hour after its "
+                "last signature; runbook, Reload"
+            )
 
     def _hand_over(self, config: Config, replacement: Generation | None) -> asyncio.Task[None] | None:
         """Let `replacement` be the current generation. Returns the draining of the one before."""

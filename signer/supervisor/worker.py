@@ -225,6 +225,11 @@ class Worker(ABC):
         self._channel = channels.Channel(socket.socket(fileno=remains.channel), self._on_message, self._lost)
         self._tasks = [asyncio.create_task(keeper.run()) for keeper in self.keepers.values()]
 
+    async def gone(self) -> None:
+        """Wait until the process has ended by itself: some tenths of a second after its channel."""
+        if self._process is not None:
+            await self._process.wait()
+
     async def kill(self) -> None:
         """End the process and its lanes at once."""
         for task in self._tasks:

@@ -72,7 +72,7 @@ def test_an_untouched_log_verifies_and_says_what_cannot_be_known(log: Path) -> N
     report = check(log, WHOLE)
     assert report.ok
     assert report.entries == len(LINES)
-    assert report.verdict == f"consistent up to {len(LINES)}, tail not provable"
+    assert report.verdict == f"consistent up to {len(LINES)}, tail not provable without an anchor"
     assert report.counters == {KEYS[0]: 6, KEYS[1]: 2}
     assert check(log, WHOLE, LAST).verdict == f"consistent up to {len(LINES)}, proved by the anchor"
     third = Anchor(3, line_hash(LINES[2]))
@@ -119,7 +119,7 @@ def test_a_removed_line_is_a_loss(log: Path, number: int) -> None:
 def test_a_removed_last_line_takes_the_anchor(log: Path) -> None:
     """The chain alone says that the tail is not provable; the anchor proves the loss."""
     data = b"".join(LINES[:-1])
-    assert check(log, data).verdict.endswith("tail not provable")
+    assert check(log, data).verdict.endswith("tail not provable without an anchor")
     assert faulty(check(log, data, LAST)) == (len(LINES), FaultKind.LOSS)
 
 

@@ -103,12 +103,13 @@ def test_the_lines_for_the_owner_need_no_signer(control: ControlSite, run: Run) 
     result = run("permission", "print")
 
     lines = [shlex.split(line) for line in result.out.splitlines() if not line.startswith("#")]
-    assert [line[:4] for line in lines] == [
-        ["cleos", "set", "account", "permission"],
-        *[["cleos", "set", "action", "permission"]] * 4,
+    at = ["cleos", "--url", "http://127.0.0.1:8888"]
+    assert [line[:6] for line in lines] == [
+        [*at, "set", "account", "permission"],
+        *[[*at, "set", "action", "permission"]] * 4,
     ]
-    assert json.loads(lines[0][6])["threshold"] == 1
-    assert json.loads(run("permission", "print", "--json").out) == [line[1:] for line in lines]
+    assert json.loads(lines[0][8])["threshold"] == 1
+    assert json.loads(run("permission", "print", "--json").out) == [line[3:] for line in lines]
     assert "warning: the permission has one key" in result.out
     assert run("permission", "print", "--chain", "bare").code == 2
     assert run("permission", "print", "--chain", "eso").code == 2

@@ -70,6 +70,8 @@ CASES: tuple[Case, ...] = (
     Case("no content type", _GOOD, headers=()),
     Case("text/plain", _GOOD, headers=("Content-Type: text/plain",)),
     Case("connection close asked for", _GOOD, headers=(*_JSON, "Connection: close")),
+    Case("page: an origin", _GOOD, headers=(*_JSON, "Origin: https://page.example")),
+    Case("page: no origin", _GOOD, headers=("Content-Type: text/plain", "Sec-Fetch-Site: cross-site")),
     Case("chunked body", "<CHUNKED>", headers=(*_JSON, "Transfer-Encoding: chunked")),
     # -- malformed digests ----------------------------------------------------------------------------------
     _digest("empty", ""),

@@ -26,6 +26,9 @@ _ASSERT: Final = _error(500, "Internal Service Error", 10, "assert_exception", "
 _BAD_CAST: Final = _error(500, "Internal Service Error", 7, "bad_cast_exception", "Bad Cast")
 _INVALID: Final = _error(400, "Invalid Request", 3200006, "invalid_http_request", "invalid http request")
 _UNKNOWN_ENDPOINT: Final = _error(404, "Not Found", 0, "exception", "unspecified")
+_ORIGIN: Final = _error(
+    500, "Internal Service Error", 3990012, "signer_origin_exception", "Not for web pages"
+)
 _SIGNED_K1: Final = {"status": 201, "content_type": "application/json", "value": "signature by <K1>"}
 
 
@@ -59,6 +62,18 @@ DIFFERENCES: Final = (
         _SIGNED_K1,
         "fc's legacy parser does not know JSON's \\u escapes. These bodies are JSON for the very same "
         "request.",
+    ),
+    Difference(
+        ("key: very long",),
+        _INVALID,
+        "keosd parses whatever comes. What is longer than any request is refused before it is parsed, which would "
+        "make others' signatures late.",
+    ),
+    Difference(
+        ("page: an origin", "page: no origin"),
+        _ORIGIN,
+        "keosd signs for web pages of any origin. A browser names the page in a header that it cannot leave out; "
+        "nodeos never sends it.",
     ),
     Difference(
         ("key: space behind",),

@@ -16,7 +16,7 @@ _ASSERT: Final = (10, "assert_exception", "Assert Exception")
 _POLICY: Final = (3990013, "signer_policy_exception", "Policy does not allow this transaction")
 _ROLE: Final = (3990002, "signer_wrong_role_exception", "Key does not sign this")
 _METHOD: Final = (3990011, "signer_method_exception", "State changes by POST only")
-_ORIGIN: Final = (3990012, "signer_origin_exception", "No wallet for web pages")
+_ORIGIN: Final = (3990012, "signer_origin_exception", "Not for web pages")
 
 
 def _error(

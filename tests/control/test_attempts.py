@@ -26,7 +26,15 @@ def test_callers_do_not_share() -> None:
     assert attempts.fail("2001:db8::ffff", 0.0) > 0
     assert attempts.fail("2001:db8:0:1::", 0.0) == 0
     assert attempts.fail("192.0.2.1", 0.0) == 0
+    assert attempts.fail("192.0.2.2", 0.0) == 0
     assert attempts.fail("unix", 0.0) == 0
+
+
+def test_the_addresses_of_this_machine_are_one_caller() -> None:
+    """Any program here can call from all sixteen million."""
+    attempts = Attempts()
+    assert [attempts.fail(f"127.0.{number}.1", 0.0) for number in range(BURST)] == [0] * BURST
+    assert attempts.fail("127.77.1.2", 0.0) > 0
 
 
 def test_memory_is_bounded() -> None:

@@ -18,6 +18,24 @@ _WELL: dict[str, Any] = {
 }
 
 
+def test_a_busy_machine_is_told_from_a_signer_that_cannot_sign(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What opens its tokens is waited for longer."""
+    monkeypatch.syspath_prepend(str(REPOSITORY / "deploy"))
+    has_begun = importlib.import_module("trial.running").has_begun
+
+    def status(token: str, key: str) -> dict[str, Any]:
+        tokens, keys = {"a": {"state": token}}, [{"role": "block", "token": "a", "state": key}]
+        return {"state": "serving", "tokens": tokens, "keys": keys}
+
+    assert not has_begun(None)
+    assert not has_begun(status("starting", "unavailable"))
+    assert not has_begun(status("logged-in", "unavailable"))
+    assert not has_begun(status("logged-in", "active") | {"state": "starting"})
+    assert has_begun(status("logged-in", "active"))
+    assert has_begun(status("logged-in", "quarantined"))
+    assert has_begun(status("away", "unavailable"))
+
+
 def test_every_cause_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """The obstacle alone does not say what to do."""
     monkeypatch.syspath_prepend(str(REPOSITORY / "deploy"))

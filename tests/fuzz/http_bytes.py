@@ -24,6 +24,7 @@ from signer.antelope.recovery import recover
 from signer.antelope.signature import Signature
 from signer.signing import connection
 from signer.signing.connection import Call
+from signer.signing.fast_request import OF_WEB_PAGES
 from signer.signing.server import build_gates
 
 if TYPE_CHECKING:
@@ -324,6 +325,7 @@ class HttpBytes:
         headers = dict(request.headers)
         assert listener.hosts is None or headers[b"host"].partition(b":")[0].lower() == b"localhost", data
         assert answer.ends or b"connection" not in headers, data
+        assert not OF_WEB_PAGES & headers.keys(), data
         if answer.status == 200:
             assert answer.ends, answer
             self._is_a_reading(listener, request, body)
@@ -345,7 +347,6 @@ class HttpBytes:
         paths = {b"/v1/wallet/get_public_keys"}
         if listener.kind == "wallet":
             paths |= {b"/v1/wallet/list_wallets", b"/v1/node/get_supported_apis"}
-            assert not any(name in (b"origin", b"sec-fetch-site") for name, _ in request.headers), request
         assert request.target in paths, request
         assert body.strip(b" \t\r\n") in (b"", b"{}"), (request, body)
 

@@ -75,8 +75,7 @@ class Wallets:
             "POST" if self._random.random() < 0.95 else self._random.choice(("GET", "PUT", "post", "HEAD"))
         )
         page = self._random.random() < 0.02
-        headers = [(b"origin", b"http://evil.example")] if page else [(b"host", b"localhost")]
-        self._loop.run_until_complete(self._feed(call, method, headers, body, page=page))
+        self._loop.run_until_complete(self._feed(call, method, body, page=page))
 
     def _renew(self) -> None:
         world = self._world
@@ -117,12 +116,12 @@ class Wallets:
         others = [json.dumps(each[0]).encode() for each in self._valid.values()]
         return self._damage.of_bytes(text, others)
 
-    async def _feed(
-        self, call: str, method: str, headers: list[tuple[bytes, bytes]], body: bytes, *, page: bool
-    ) -> None:
+    async def _feed(self, call: str, method: str, body: bytes, *, page: bool) -> None:
         target = b"/v1/keosd/stop" if call.startswith("..") else b"/v1/wallet/" + call.encode()
         world = self._world
-        status, content = await world.wallet.answer(world.call("wallet"), method, target, headers, body)
+        asking = world.call("wallet")
+        asking.from_page = page
+        status, content = await world.wallet.answer(asking, method, target, body)
         first = body[: body.find(SECRET.encode()) + len(SECRET)] if SECRET.encode() in body else b""
         check_answer(content, echo=bool(first))
         for decision in world.decisions:

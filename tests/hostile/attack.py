@@ -21,7 +21,18 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 #: The attacks by name. Each but the last two is on the very listener that nodeos uses.
-NAMES: Final = ("idle", "slow", "large", "pipelined", "chunks", "garbage", "storm", "valid", "refused")
+NAMES: Final = (
+    "idle",
+    "slow",
+    "large",
+    "pipelined",
+    "chunks",
+    "garbage",
+    "storm",
+    "json",
+    "valid",
+    "refused",
+)
 _IDLE: Final = 500
 _SLOW: Final = 100
 _LARGE_BYTES: Final = 10 * 1024 * 1024
@@ -93,6 +104,7 @@ class Attack:
                 "chunks": self._chunks(),
                 "garbage": [os.urandom(size) for size in (1, 20, 300, 5_000, 100_000)],
                 "storm": [b""],
+                "json": self._json(),
                 "refused": [self._request(plan.strange_key)],
             }[plan.name]
             port = plan.other_port if plan.name == "refused" else plan.port
@@ -121,6 +133,12 @@ class Attack:
             head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % _LARGE_BYTES + b"x" * _LARGE_BYTES + b"\r\n"
         )
         return [whole, chunked]
+
+    def _json(self) -> list[bytes]:
+        """Return bodies of the size that is read, and of as many values as that can have."""
+        bodies = [b"[" + value * (65_000 // len(value)) + b"1]" for value in (b"{},", b"[],", b"1,")]
+        head = self._head().encode()
+        return [head + b"Content-Length: %d\r\n\r\n" % len(body) + body for body in bodies]
 
     def _chunks(self) -> list[bytes]:
         head = self._head()

@@ -337,6 +337,16 @@ def test_a_lane_ends_when_its_owner_goes(shared_home: Home, two_keys: list[dict[
         assert lane.process.wait(HANG_S) == 0
 
 
+def test_a_lane_whose_owner_does_not_wait_for_the_answer_ends_without_a_trace(
+    shared_home: Home, two_keys: list[dict[str, Any]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with Owner(shared_home, two_keys) as lane:
+        lane.send(1, os.urandom(32))
+        lane.sock.close()  # what was sent is read all the same
+        assert lane.process.wait(HANG_S) == 0
+    assert capfd.readouterr().err == ""
+
+
 def test_the_pin_is_in_no_argument_and_no_environment(
     shared_home: Home, two_keys: list[dict[str, Any]]
 ) -> None:

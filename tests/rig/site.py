@@ -299,6 +299,11 @@ class Site:
         assert self.program is not None
         return self.program.log()
 
+    def audit(self) -> list[dict[str, Any]]:
+        """Return the entries of the audit log."""
+        text = (self.state / "audit" / "audit.jsonl").read_text()
+        return [json.loads(line) for line in text.splitlines()]
+
     def events(self, event: str) -> list[dict[str, Any]]:
         """Return the log lines of an event."""
         lines = [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, Final
@@ -104,8 +103,7 @@ class WatchedSite:
 
     def audit_lines(self) -> list[dict[str, Any]]:
         """Return the lines of the audit log."""
-        text = (self.site.state / "audit" / "audit.jsonl").read_text()
-        return [json.loads(line) for line in text.splitlines()]
+        return self.site.audit()
 
     def stop(self) -> None:
         """End both."""

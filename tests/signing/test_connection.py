@@ -27,9 +27,11 @@ _HEAD = b"POST /v1/wallet/x HTTP/1.1\r\nHost: localhost\r\n"
 
 
 class App:
-    """Answers a request when the test lets it."""
+    """Answers a request when the test lets it, with so many blanks behind, in so many pieces."""
 
-    def __init__(self) -> None:
+    def __init__(self, blanks: int = 0, pieces: int = 1) -> None:
+        self.blanks = blanks
+        self.pieces = pieces
         self.open = asyncio.Event()
         self.open.set()
         self.asked = 0
@@ -46,10 +48,13 @@ class App:
                 break
         self.asked += 1
         await self.open.wait()
-        content = str(length).encode()
+        content = str(length).encode() + b" " * self.blanks
         headers = [(b"content-length", str(len(content)).encode()), (b"connection", b"close")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": content})
+        size = -(-len(content) // self.pieces)
+        for at in range(0, len(content), size):
+            piece, more = content[at : at + size], at + size < len(content)
+            await send({"type": "http.response.body", "body": piece, "more_body": more})
 
 
 class World:
@@ -116,17 +121,19 @@ class Client:
         return status, name
 
 
-def serve(use: Use, *, most: int = 16, timeout_s: float = HANG_S) -> None:
+def serve(use: Use, *, most: int = 16, timeout_s: float = HANG_S, app: App | None = None) -> None:
     """Run `use` against a server on a port of its own."""
 
     async def run() -> None:
-        app = App()
+        served = app or App()
         listener = Listener("node", "primary", "test", None, most, _MAX_HEADER, _MAX_BODY, timeout_s)
         sock = socket.create_server(("127.0.0.1", 0))
         sock.setblocking(False)
-        server = build_gates(app, [listener])  # type: ignore[arg-type]  # App's two ways in are all it needs
+        if served.blanks:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # its connections have it from here
+        server = build_gates(served, [listener])  # type: ignore[arg-type]  # App's two ways in are all it needs
         serving = asyncio.create_task(server.serve(sockets=[sock]))
-        world = World(app, listener, sock.getsockname())
+        world = World(served, listener, sock.getsockname())
         try:
             await asyncio.wait_for(use(world), HANG_S)
         finally:
@@ -282,6 +289,42 @@ def test_a_full_listener_never_closes_a_connection_whose_request_is_in_work() ->
         assert [await client.answer() for client in working] == [(200, b"4")] * 3
 
     serve(use, most=3)
+
+
+@pytest.mark.parametrize(
+    ("blanks", "pieces"), [(50_000, 1), (1_000_000, 1), (1_000_000, 20)], ids=["kept", "full", "stream"]
+)
+def test_an_answer_that_nobody_reads_is_given_up_in_time(blanks: int, pieces: int) -> None:
+    """Whether uvicorn's buffer takes it all, or is full when it ends, or in the middle."""
+
+    async def use(world: World) -> None:
+        with _deaf(world), _deaf(world):
+            await world.settled(lambda: world.app.asked == 2)
+            assert world.listener.open == 2
+            await world.settled(lambda: world.listener.open == 0)
+        assert not world.listener.waiting
+
+    serve(use, timeout_s=0.3, app=App(blanks, pieces))
+
+
+def test_an_answer_that_nobody_reads_makes_place() -> None:
+    async def use(world: World) -> None:
+        with _deaf(world), _deaf(world), _deaf(world):
+            await world.settled(lambda: world.app.asked == 3)
+            await world.waiting(3)
+            status, _ = await (await world.client(whole(b"four"))).answer()
+            assert (status, world.listener.evicted) == (200, 1)
+
+    serve(use, most=3, app=App(50_000))
+
+
+def _deaf(world: World) -> socket.socket:
+    """Return a connection that has asked and reads nothing."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+    sock.connect(world.address)
+    sock.sendall(whole(b"four"))
+    return sock
 
 
 def test_a_burst_does_not_exceed_the_limit() -> None:

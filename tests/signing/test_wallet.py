@@ -28,7 +28,7 @@ def world() -> Iterator[World]:
 
 async def _ask(world: World, call: str, body: bytes) -> tuple[int, Any]:
     target = b"/v1/wallet/" + call.encode()
-    status, content = await world.wallet.answer(world.call("wallet"), "POST", target, [], body)
+    status, content = await world.wallet.answer(world.call("wallet"), "POST", target, body)
     return status, json.loads(content)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -182,7 +181,7 @@ def test_a_control_process_that_hangs_is_told_and_no_freeze_waits_for_it(whole: 
     status = whole.wait(is_well, "it answers again")
     assert about_control(status) == []
     whole.stop()
-    acts = [json.loads(line) for line in (whole.state / "audit" / "audit.jsonl").read_text().splitlines()]
+    acts = whole.audit()
     assert "all : the drill is over" in [act.get("detail") for act in acts]
 
 

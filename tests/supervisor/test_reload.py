@@ -58,11 +58,14 @@ def test_a_reload_loses_no_request(site: Site) -> None:
 
 
 def test_the_old_process_and_its_lanes_end_after_a_reload(site: Site) -> None:
+    """And the audit log does not say that it was killed and may have lost something."""
     site.start()
     old = {process.name for process in site.processes()} - {str(site.status()["pid"])}
     reload(site)
     site.wait(lambda _: not old & {process.name for process in site.processes()}, "the old lanes end")
     site.sign("k1-1")
+    assert site.stop() == 0
+    assert [entry["act"] for entry in site.audit() if entry["kind"] == "act"] == ["start", "reload", "stop"]
 
 
 def test_the_unix_socket_stays_what_it_is_over_a_reload(site: Site) -> None:

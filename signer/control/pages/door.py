@@ -27,7 +27,7 @@ _MAX_TOKEN: Final = 200
 #: The year that RFC 9111 has for "for ever"; the address changes with the content.
 _KEEP: Final = "public, max-age=31536000, immutable"
 
-Next = Annotated[str, Query(alias="next", max_length=500)]
+Next = Annotated[str, Query(alias="next", max_length=page.MAX_PATH)]
 
 
 @router.get("/")

@@ -48,6 +48,8 @@ HEADERS: Final = {
 }
 #: What a browser may be told to use; empty: what the system has.
 THEMES: Final = ("light", "dark", "")
+#: Characters of a way back: a page's path with its query. Anybody may send one, and a page repeats it.
+MAX_PATH: Final = 500
 THEME_COOKIE: Final = "theme"
 _SHORT_KEY: Final = (12, 6)
 
@@ -131,7 +133,11 @@ def go(path: str) -> RedirectResponse:
 def inside(path: str) -> str:
     """Return `path` if it is one of this server, else the dashboard's. A link must not lead elsewhere after a login."""
     ours = (
-        path.startswith("/") and not path.startswith(("//", "/\\")) and path.isascii() and path.isprintable()
+        len(path) <= MAX_PATH
+        and path.startswith("/")
+        and not path.startswith(("//", "/\\"))
+        and path.isascii()
+        and path.isprintable()
     )
     return path if ours and "\\" not in path else "/dashboard"
 
