@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeGuard
+from typing import TYPE_CHECKING, Any, Final
 
 from signer.admin_client import AdminClient
 from signer.errors import AdminError
@@ -94,28 +94,26 @@ def wait_ready(layout: Layout, process: subprocess.Popen[bytes]) -> None:
     """
     began = time.monotonic()
     end = began + _BEGIN_S
-    status: dict[str, Any] | None = None
     while time.monotonic() < end:
         if process.poll() is not None:
             raise TrialError(f"the signer ended with code {process.returncode} while it started")
         status = _status(layout)
-        if not has_begun(status):
-            status = None
-        elif status["pid"] == process.pid and status.get("ready"):
+        if status is not None and status["pid"] == process.pid and status.get("ready"):
             end = min(end, time.monotonic() + _WHOLE_S)
             if _is_whole(status):
                 return
-        elif time.monotonic() > began + _READY_S:
+        elif has_begun(status) and time.monotonic() > began + _READY_S:
             break
         time.sleep(_POLL_S)
+    status = _status(layout)
     if status is not None and status.get("ready"):
         return  # nodes are served, and `signer status` says what is not
-    waited_s, problem = time.monotonic() - began, why_not_ready(_status(layout))
+    waited_s, problem = time.monotonic() - began, why_not_ready(status)
     end_process(process)
     raise TrialError(f"the signer was not ready within {waited_s:.0f} s{problem}; it was stopped. {_NEXT}")
 
 
-def has_begun(status: dict[str, Any] | None) -> TypeGuard[dict[str, Any]]:
+def has_begun(status: dict[str, Any] | None) -> bool:
     """Whether a signer has opened its tokens and looked at their keys, or found that it cannot."""
     if status is None or status.get("state") != "serving":
         return False
