@@ -12,6 +12,7 @@ row, the lane ends and its owner starts another, with a new C_Initialize and a n
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import socket
 import sys
@@ -101,19 +102,18 @@ class Lane:
 
     def serve(self) -> None:
         """Answer requests until the socket closes or the session is lost."""
-        while frame := self._sock.recv(MAX_FRAME):
-            request = unpack_request(frame)
-            if request.op != Op.SIGN:
-                continue  # a cancel that came after our answer
-            reply, alive = self._sign(request)
-            try:
+        # The owner may end while the token works, or with a reply that it has not read.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            while frame := self._sock.recv(MAX_FRAME):
+                request = unpack_request(frame)
+                if request.op != Op.SIGN:
+                    continue  # a cancel that came after our answer
+                reply, alive = self._sign(request)
                 self._sock.send(reply)
-            except (BrokenPipeError, ConnectionResetError):
-                return  # its owner ended while the token worked
-            if not alive:
-                return
-            if self.turn is not None:
-                self.turn.look()
+                if not alive:
+                    return
+                if self.turn is not None:
+                    self.turn.look()
 
     def _sign(self, request: Request) -> tuple[bytes, bool]:
         """Return the reply, and whether this lane can go on."""

@@ -9,6 +9,7 @@ The line under each field is its documentation and the end of every message abou
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import ipaddress
 import itertools
@@ -283,6 +284,7 @@ class Model(BaseModel):
     )
 
 
+@functools.cache  # finding the source of a class takes 10 ms and more, and a file may have many faults
 def documentation(model: type[BaseModel]) -> dict[str, str]:
     """Return the line under each field, by the field's name.
 

@@ -117,6 +117,8 @@ def has_begun(status: dict[str, Any] | None) -> bool:
     """Whether a signer has opened its tokens and looked at their keys, or found that it cannot."""
     if status is None or status.get("state") != "serving":
         return False
+    if status["frozen"]:  # what is frozen proves no key
+        return True
     states = {name: token["state"] for name, token in status["tokens"].items()}
     unseen = (
         each

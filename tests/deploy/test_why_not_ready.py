@@ -25,12 +25,13 @@ def test_a_busy_machine_is_told_from_a_signer_that_cannot_sign(monkeypatch: pyte
 
     def status(token: str, key: str) -> dict[str, Any]:
         tokens, keys = {"a": {"state": token}}, [{"role": "block", "token": "a", "state": key}]
-        return {"state": "serving", "tokens": tokens, "keys": keys}
+        return {"state": "serving", "tokens": tokens, "keys": keys, "frozen": []}
 
     assert not has_begun(None)
     assert not has_begun(status("starting", "unavailable"))
     assert not has_begun(status("logged-in", "unavailable"))
     assert not has_begun(status("logged-in", "active") | {"state": "starting"})
+    assert has_begun(status("logged-in", "unavailable") | {"frozen": [{"scope": "all"}]})
     assert has_begun(status("logged-in", "active"))
     assert has_begun(status("logged-in", "quarantined"))
     assert has_begun(status("away", "unavailable"))
