@@ -305,7 +305,7 @@ def _for_the_owner(layout: Layout, commands: list[list[str]]) -> str:
         f"\n# --- once, by the owner of the account {chain.producer}, with its active key in a wallet "
         + "-" * 10,
         f"# What this allows: {permission.LIMIT}.",
-        *(shlex.join(["cleos", "--url", chain.api[0], *command]) for command in commands),
+        *(permission.as_typed(chain, command) for command in commands),
     ]
     warning = permission.too_few(chain, description.rotation_keys(config))
     return "\n".join([*lines, *([f"# {warning}"] if warning else [])]) + "\n"

@@ -163,7 +163,7 @@ class Nodeos(Program):
         except httpx.TransportError:
             return False
 
-    def stop(self, *, timeout_s: float = HANG_S) -> int:
+    def stop(self, *, timeout_s: float = 15.0) -> int:
         """End it; the log is complete after that."""
         self._http.close()
         return super().stop(timeout_s=timeout_s)

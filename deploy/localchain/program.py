@@ -116,7 +116,7 @@ class Program:
         """Send a signal."""
         self._process.send_signal(number)
 
-    def stop(self, *, timeout_s: float = HANG_S) -> int:
+    def stop(self, *, timeout_s: float = 10.0) -> int:
         """End it with SIGTERM, or SIGKILL when that does not help; return the exit code."""
         if self._process.poll() is None:
             self._process.terminate()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -35,9 +34,8 @@ def print_lines(arguments: argparse.Namespace) -> int:
     warning = permission.too_few(chain, own)
     if warning:
         print(f"# warning: {warning}")
-    at = ["--url", chain.api[0]] if chain.api else []
     for call in calls:
-        print(shlex.join(["cleos", *at, *call]))
+        print(permission.as_typed(chain, call))
     print("# then: signer permission verify")
     return ExitCode.OK
 

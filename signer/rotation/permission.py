@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import json
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -98,6 +99,11 @@ def commands(chain: Chain, own: Iterable[PublicKey], actions: Sequence[str] = AC
         ["set", "account", "permission", producer, name, text, _PARENT, *by],
         *(["set", "action", "permission", producer, CONTRACT, action, name, *by] for action in actions),
     ]
+
+
+def as_typed(chain: Chain, arguments: Sequence[str]) -> str:
+    """Return one of `commands` as a line for a shell: `cleos` asks the chain's own node, where one is configured."""
+    return shlex.join(["cleos", *(["--url", chain.api[0]] if chain.api else []), *arguments])
 
 
 def too_few(chain: Chain, own: Iterable[PublicKey]) -> str:

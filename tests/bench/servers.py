@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from rig import keypair
-from rig.condition import HANG_S
 from rig.hsm_home import SOFTHSM, make_home
 from rig.keosd import Keosd
 from rig.program import Program, free_port
@@ -205,12 +204,11 @@ class Signer(Program):
         self._admin = AdminClient(setup.admin)
         self._renewing = AdminClient(setup.admin, _RENEWED_S)
         try:
-            self.wait_for(self._ready, "its status says ready", timeout_s=HANG_S)
+            self.wait_for(self._ready, "its status says ready")
             self.ready_s = time.monotonic() - began
             self.wait_for(
                 lambda: self.status()["control"]["state"] != "starting",
                 "its control process",
-                timeout_s=HANG_S,
             )
         except BaseException:
             self.stop()
@@ -249,7 +247,7 @@ class Signer(Program):
                 return False  # one image is gone and the next is not there yet
             return bool(state["attempt"] == attempt and state["state"] == "done")
 
-        self.wait_for(is_done, "the upgrade is done", timeout_s=HANG_S)
+        self.wait_for(is_done, "the upgrade is done")
 
     def requests(self) -> int:
         """Return how many of the node's requests its audit log has a decision on, of this and any run before."""

@@ -114,7 +114,7 @@ def _a_killed_process_is_no_clone(watched: WatchedSite) -> None:
     os.kill(watched.site.status()["signing_pid"], signal.SIGKILL)
     before = len(_signed(watched))
     watched.wait(lambda: len(_signed(watched)) >= before + 8, "signed slots of another signing process")
-    assert any(each.get("act") == "signing-ended" for each in watched.audit_lines())
+    assert any(each.get("act") == "signing-ended" for each in watched.site.audit())
     assert _clones(watched) == []
 
 
@@ -138,7 +138,7 @@ def _log_is_proved(watched: WatchedSite) -> None:
     anchor = ("--anchor", str(watched.checkpoints))
     whole = watched.signer("audit", "verify", "--json", *anchor)
     assert whole.returncode == 0, whole.stdout + whole.stderr
-    assert any(each.get("act") == "token-create" for each in watched.audit_lines())
+    assert any(each.get("act") == "token-create" for each in watched.site.audit())
     (report,) = json.loads(whole.stdout)
     assert report["anchors"] >= 2
     copy = watched.site.folder / "copy.jsonl"

@@ -264,7 +264,7 @@ class RotatingSigner:
             death_signal=signal.SIGTERM,
         )
         self._program.name = f"signer of {self.trial.folder.name}"
-        self._program.wait_until_up(self._ready, "the signer is ready", timeout_s=HANG_S)
+        self._program.wait_until_up(self._ready, "the signer is ready")
 
     def _ready(self) -> bool:
         return self._get("/v1/whoami") is not None

@@ -160,7 +160,7 @@ class RunningSigner:
             death_signal=signal.SIGTERM,  # it ends its own children
         )
         self._program.name = "signer"
-        self._program.wait_until_up(self._ready, "signer status says ready", timeout_s=HANG_S)
+        self._program.wait_until_up(self._ready, "signer status says ready")
 
     def _ready(self) -> bool:
         done = self.run("status", "--json")

@@ -185,7 +185,7 @@ class WalletSite:
             death_signal=signal.SIGTERM,  # it ends its own children
         )
         self.program.name = "signer"
-        self.program.wait_until_up(lambda: bool(self.status().get("ready")), "it is ready", timeout_s=HANG_S)
+        self.program.wait_until_up(lambda: bool(self.status().get("ready")), "it is ready")
         return self
 
     def __enter__(self) -> Self:

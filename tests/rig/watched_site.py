@@ -101,10 +101,6 @@ class WatchedSite:
         assert self.site.program is not None
         return self.site.program.wait_for(condition, what, timeout_s=timeout_s)
 
-    def audit_lines(self) -> list[dict[str, Any]]:
-        """Return the lines of the audit log."""
-        return self.site.audit()
-
     def stop(self) -> None:
         """End both."""
         self.node.stop()

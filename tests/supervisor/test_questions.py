@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 from typing import TYPE_CHECKING, Any
@@ -47,11 +46,11 @@ async def sign(site: Site, label: str) -> Signature:
 
 def audit(site: Site) -> list[dict[str, Any]]:
     """Return the entries of the audit log, which has to hold, without checkpoints and their signatures."""
-    path = site.state / "audit" / "audit.jsonl"
-    assert verify(path).ok
-    every = [json.loads(line) for line in path.read_text().splitlines()]
+    assert verify(site.state / "audit" / "audit.jsonl").ok
     return [
-        each for each in every if each["kind"] != "checkpoint" and each.get("caller") != "audit checkpoint"
+        each
+        for each in site.audit()
+        if each["kind"] != "checkpoint" and each.get("caller") != "audit checkpoint"
     ]
 
 
