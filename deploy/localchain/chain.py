@@ -275,7 +275,7 @@ class Chain:
         self.boot.wait_for(
             lambda: _TO_BE_IN_A_BLOCK < self.slots_to_update() <= within,
             f"an update within {within} slots",
-            timeout_s=130.0,
+            timeout_s=HANG_S + _UPDATE_SLOTS,
         )
 
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 #: A deadline against a hang, in s: a slow machine with other work takes a minute for what takes two seconds elsewhere.
-HANG_S: Final = 120.0
+HANG_S: Final = 240.0
 #: Seconds between two looks. Short against a block (0.5 s), long against the cost of a look.
-_INTERVAL_S = 0.02
+INTERVAL_S: Final = 0.05
 
 
 class NotInTimeError(LocalChainError):
@@ -28,7 +28,7 @@ def until(
     what: str,
     *,
     timeout_s: float = HANG_S,
-    interval_s: float = _INTERVAL_S,
+    interval_s: float = INTERVAL_S,
     explain: Callable[[], str] = str,
 ) -> T:
     """Return the first truthy answer of `probe`.
@@ -66,4 +66,4 @@ async def until_here(probe: Callable[[], Awaitable[T | None]], what: str, *, tim
             return answer
         if time.monotonic() > deadline:
             raise NotInTimeError(f"not within {timeout_s:g} s: {what}")
-        await asyncio.sleep(_INTERVAL_S)
+        await asyncio.sleep(INTERVAL_S)

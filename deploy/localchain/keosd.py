@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from localchain.condition import HANG_S
 from localchain.errors import LocalChainError
 from localchain.program import Program, free_port
 
@@ -48,18 +49,21 @@ class Keosd(Program):
             folder=folder,
         )
         self.name = "keosd"
+        # It keeps no connection: nobody closes it.
+        limits = httpx.Limits(max_keepalive_connections=0)
+        self._http = httpx.Client(base_url=self.url, trust_env=False, timeout=HANG_S, limits=limits)
         self.wait_until_up(self._listens, "keosd answers")
         self.password: str = self.call("create", "default")
 
     def _listens(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/v1/wallet/list_wallets", trust_env=False).is_success
+            return self._http.get("/v1/wallet/list_wallets").is_success
         except httpx.TransportError:
             return False
 
     def call(self, endpoint: str, body: Any = None) -> Any:  # noqa: ANN401 - JSON
         """POST to /v1/wallet/`endpoint` and return the JSON answer; fail on any error."""
-        answer = httpx.post(f"{self.url}/v1/wallet/{endpoint}", json=body, trust_env=False)
+        answer = self._http.post(f"/v1/wallet/{endpoint}", json=body)
         if not answer.is_success:
             raise LocalChainError(f"keosd {endpoint}: {answer.status_code} {answer.text}")
         return answer.json()

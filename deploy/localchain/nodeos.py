@@ -119,6 +119,9 @@ class Nodeos(Program):
         port: of its HTTP API; by default a free one.
     """
 
+    #: A block is half a second, and a look reads the whole log, or asks nodeos.
+    interval_s = 0.1
+
     def __init__(
         self,
         tools: Tools,
@@ -154,7 +157,7 @@ class Nodeos(Program):
             command += ["--genesis-json", genesis.write(folder / "genesis.json")]
         super().__init__(command, folder / "nodeos.log", environment=tools.environment, folder=folder)
         self.name = f"nodeos {folder.name}"
-        self._http = httpx.Client(base_url=self.url, trust_env=False, timeout=10.0)
+        self._http = httpx.Client(base_url=self.url, trust_env=False, timeout=HANG_S)
         self.wait_until_up(self._listens, "nodeos answers")
 
     def _listens(self) -> bool:
@@ -239,7 +242,7 @@ class Nodeos(Program):
     def wait_for_blocks(self, count: int, *, timeout_s: float | None = None) -> list[Produced]:
         """Wait until this node has produced `count` blocks in all; return them.
 
-        The deadline allows twice the 0.5 s of each block and half a minute.
+        The deadline allows twice the 0.5 s of each block, and what a hang takes.
         """
 
         def look() -> list[Produced] | None:
@@ -247,7 +250,7 @@ class Nodeos(Program):
             return blocks if len(blocks) >= count else None
 
         return self.wait_for(
-            look, f"{count} blocks produced", timeout_s=30.0 + count if timeout_s is None else timeout_s
+            look, f"{count} blocks produced", timeout_s=HANG_S + count if timeout_s is None else timeout_s
         )
 
     def wait_for_head(self, number: int, *, timeout_s: float = HANG_S) -> None:

@@ -6,9 +6,9 @@ import random
 import signal
 import socket
 import subprocess
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
 
-from localchain.condition import HANG_S, until
+from localchain.condition import HANG_S, INTERVAL_S, until
 from localchain.errors import LocalChainError
 
 if TYPE_CHECKING:
@@ -38,6 +38,9 @@ class Program:
         folder: where it runs.
         death_signal: what the kernel sends when the thread that made it ends.
     """
+
+    #: s between two looks of `wait_for`.
+    interval_s: ClassVar[float] = INTERVAL_S
 
     def __init__(
         self,
@@ -102,7 +105,7 @@ class Program:
                 )
             return answer
 
-        return until(look, what, timeout_s=timeout_s, explain=self.tail)
+        return until(look, what, timeout_s=timeout_s, interval_s=self.interval_s, explain=self.tail)
 
     def wait_until_up(self, probe: Callable[[], bool], what: str, *, timeout_s: float = HANG_S) -> None:
         """Wait as `wait_for`, and leave no process behind when it fails: its maker has no object to stop."""

@@ -167,9 +167,10 @@ class Follower:
             self._row_at = now
         try:
             await self._catch_up(info)
-        finally:
-            self._watcher.count()
-            await self._tell()
+        except Exception:  # not a cancellation: a supervisor that is gone would make an AdminError of it
+            await self._count_and_tell()
+            raise
+        await self._count_and_tell()
         await self._judge()
 
     async def _row(self) -> ProducerRow | None:
@@ -217,7 +218,8 @@ class Follower:
         self._asked = asked
         await self._reconciler.look(suspects)
 
-    async def _tell(self) -> None:
+    async def _count_and_tell(self) -> None:
+        self._watcher.count()
         seen = self.sighting()
         if seen is None:
             return

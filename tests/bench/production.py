@@ -79,7 +79,7 @@ def produce(
         node.stop()
         made = len(node.produced())
         # Decisions are counted behind the answer.
-        signer.wait_for(lambda: signer.requests() - before >= made, f"{made} requests counted", timeout_s=5.0)
+        signer.wait_for(lambda: signer.requests() - before >= made, f"{made} requests counted")
         requests = signer.requests() - before
         verdict = judge(node, "eosio", requests)
     failures = tuple(failure[:300] for failure in verdict.failures[:_MAX_FAILURES])

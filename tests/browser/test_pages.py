@@ -31,11 +31,7 @@ _PAGES: Final = (
     "/unfreeze?scope=all",
 )
 _SIZES: Final = {1280: 900, 390: 844}
-#: ms. On a machine that does nothing else it is a tenth of this; the figure is printed.
-_PAINT_MS: Final = 2000
 _PAINTS: Final = 20
-#: s. What is done is seen within a slot of 0.5 s; a machine with more work than processors is given three times that.
-_SEEN_S: Final = 1.5
 
 
 def test_the_dashboard_says_who_signs(reader: Reader, member: Member) -> None:
@@ -47,7 +43,7 @@ def test_the_dashboard_says_who_signs(reader: Reader, member: Member) -> None:
     expect(now).to_contain_text(member.signer.keys("primary")[0])
     expect(now.locator(".state")).to_contain_text("signing")
     expect(reader.page.locator("#schedule")).to_contain_text("primary")
-    expect(reader.page.locator("#slots")).to_contain_text("12 signed here", timeout=20_000)
+    expect(reader.page.locator("#slots")).to_contain_text("12 signed here")
     expect(reader.page.locator("#latency svg").first).to_be_visible()
     expect(reader.page.locator("#tokens")).to_contain_text("logged-in")
     expect(reader.page.locator("#rings")).to_contain_text("nights left")
@@ -57,7 +53,6 @@ def test_the_dashboard_says_who_signs(reader: Reader, member: Member) -> None:
         reader.page.goto("/dashboard")
         paints_ms.append(reader.first_paint_ms())
     print(f"\nfirst paint of the dashboard, ms: median {median(paints_ms):.0f}, worst {max(paints_ms):.0f}")  # noqa: T201 - what is reported
-    assert median(paints_ms) < _PAINT_MS
     reader.is_content()
 
 
@@ -90,7 +85,7 @@ def test_a_revoked_token_ends_what_is_open(reader: Reader, member: Member) -> No
 
     assert member.signer.run("token", "revoke", "dave").returncode == 0
 
-    expect(reader.page.get_by_label("Access token")).to_be_visible(timeout=15_000)
+    expect(reader.page.get_by_label("Access token")).to_be_visible()
     reader.is_content()
 
 
@@ -124,7 +119,6 @@ def test_a_freeze_is_seen_at_once_by_everybody_and_ended_with_the_token(
         expect(other.page.locator("#alarms")).to_contain_text("frozen")
         other.is_content()
     print(f"\na freeze was seen {1000 * seen_s:.0f} ms after its page was back")  # noqa: T201 - what is reported
-    assert seen_s < _SEEN_S
 
     reader.page.get_by_role("link", name="Unfreeze…").click()
     reader.sees("These keys may sign again")

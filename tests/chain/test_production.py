@@ -165,7 +165,7 @@ def test_rounds_among_four_producers(tools: Tools, folder: Path, signer: Running
             def is_over() -> bool:
                 return slot(chain.boot.block(chain.boot.head).timestamp) > end
 
-            chain.boot.wait_for(is_over, f"slot {end}, two whole rounds later", timeout_s=90.0)
+            chain.boot.wait_for(is_over, f"slot {end}, two whole rounds later")
             node.stop()
             blocks = len(node.produced())
             given = signer.signatures("r1", at_least=before + blocks) - before

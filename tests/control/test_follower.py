@@ -281,3 +281,30 @@ def test_a_chain_that_is_silent_for_a_minute_is_an_alarm(monkeypatch: pytest.Mon
         ("chain-silent", "eos", f"{text}nobody answers", True),
         ("chain-silent", "eos", text, False),
     ]
+
+
+def test_it_ends_although_the_supervisor_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was cancelled while it asked for blocks. The process that it is in could not end otherwise."""
+    world = World()
+
+    async def hang(_: int) -> Block:
+        world.answers = False
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def sighted(_: Sighting) -> bool:
+        raise AdminError("the supervisor does not answer")
+
+    monkeypatch.setattr(world.chain, "block", hang)
+    monkeypatch.setattr(world, "sighted", sighted)
+
+    async def scenario() -> None:
+        running = asyncio.create_task(world.follower.run())
+        async with asyncio.timeout(20):
+            while world.answers:  # noqa: ASYNC110 - what it waits for tells nobody
+                await asyncio.sleep(0)
+            running.cancel()
+            await asyncio.wait({running})
+        assert running.cancelled()
+
+    asyncio.run(scenario())

@@ -57,7 +57,7 @@ def test_a_signer_is_restored_from_what_is_listed(place: Path) -> None:
     _restore(lost, trial.folder)
 
     with _serve(trial.folder, lost) as program:
-        status = until(lambda: _ready(about), "it is ready", timeout_s=60.0, explain=program.tail)
+        status = until(lambda: _ready(about), "it is ready", explain=program.tail)
         code, answer = sign(about["nodes"]["primary"]["url"], _DIGEST, key["public_key"])
         assert code == 201, answer
         assert str(recover(parse_digest(_DIGEST), Signature.parse(answer))) == key["public_key"]

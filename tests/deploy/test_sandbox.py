@@ -70,7 +70,7 @@ def test_it_signs_reloads_and_freezes(trial: Trial) -> None:
         key["public_key"] for key in about["keys"] if key["node"] == "primary" and key["curve"] == "K1"
     )
     with _confined(trial, sandbox.allowed(_UNIT)) as program:
-        until(lambda: _whole(admin), "everything is open", timeout_s=60.0, explain=program.tail)
+        until(lambda: _whole(admin), "everything is open", explain=program.tail)
         assert sign(about["nodes"]["primary"]["url"], _DIGEST, key)[0] == 201
         for command in (
             ["reload"],
@@ -98,7 +98,7 @@ def test_the_sandbox_is_one(trial: Trial) -> None:
     numbers = set(sandbox.allowed(_UNIT)) - set(sandbox.allowed("SystemCallFilter=@network-io"))
 
     with _confined(trial, sorted(numbers)) as program:
-        until(lambda: program.exit_code is not None, "it ends", timeout_s=60.0, explain=program.tail)
+        until(lambda: program.exit_code is not None, "it ends", explain=program.tail)
         assert program.exit_code != 0
 
 

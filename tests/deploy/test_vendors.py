@@ -126,7 +126,7 @@ def test_a_signer_signs_with_it_and_says_how_long_it_takes(host: Host) -> None:
         folder=host.folder,
     ) as program:
         admin = AdminClient(host.folder / "run" / "admin.sock")
-        program.wait_for(lambda: _ready(admin), "the signer is ready", timeout_s=60.0)
+        program.wait_for(lambda: _ready(admin), "the signer is ready")
         address = Address(port=port)
         took = []
         for number in range(_SIGNATURES):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _RUNBOOK = (REPOSITORY / "deploy" / "runbook.md").read_text(encoding="utf-8")
 #: Three starts and stops of a signer are among the commands: 266 s on a slow machine, more than 480 once.
-_TIMEOUT_S = 800
+_TIMEOUT_S = 1200
 #: What logs at these levels wants a person, and so does `log` itself, whose level is chosen when it is called.
 _LOUD = {"warning", "error", "critical", "exception", "log"}
 #: Events that want nothing of whoever reads the log.

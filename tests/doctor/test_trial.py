@@ -83,7 +83,6 @@ def test_a_token_that_is_away(world: ProducedTrial) -> None:
         until(
             lambda: world.status()["tokens"]["standby"]["state"] == "away",
             "the token is away",
-            timeout_s=10.0,
         )
         found = world.doctor()
     finally:

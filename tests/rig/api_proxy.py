@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Self
 
 import httpx
 
+from rig.condition import HANG_S
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
@@ -40,7 +42,7 @@ class ApiProxy:
         self.twist: Callable[[str, Answer], Answer | None] = lambda _path, answer: answer
         self.passes: Callable[[str], bool] = lambda _path: True
         self.paths: list[str] = []
-        self._client = httpx.Client(trust_env=False, timeout=10.0)
+        self._client = httpx.Client(trust_env=False, timeout=HANG_S)
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"

@@ -62,4 +62,4 @@ class ProducedTrial:
             status = self.status()
             return bool(status["ready"]) and not status["problems"] and status["control"]["state"] == "ready"
 
-        until(look, "the signer is well", timeout_s=20.0, explain=self.signer.log)
+        until(look, "the signer is well", explain=self.signer.log)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 #: axe-core as the package carries it.
 _AXE: Final = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 #: ms. Against a hang; nothing here waits for the chain.
-_PATIENCE_MS: Final = 15_000
+_PATIENCE_MS: Final = 60_000
+expect.set_options(timeout=_PATIENCE_MS)
 
 
 @dataclass
@@ -75,9 +76,9 @@ class Reader:
         self.page.get_by_role("button", name="Log in").click()
         self.page.wait_for_url(f"**{path}")
 
-    def sees(self, text: str, *, within_ms: float = _PATIENCE_MS) -> None:
+    def sees(self, text: str) -> None:
         """Wait until the page shows a text."""
-        expect(self.page.locator("body")).to_contain_text(text, timeout=within_ms)
+        expect(self.page.locator("body")).to_contain_text(text)
 
     def is_live(self) -> None:
         """Wait until the page is told of changes."""

@@ -229,4 +229,4 @@ class RunningSigner:
             assert len(counts) == 1, f"{wanted} is not in the status once"
             return (counts[0],) if counts[0] >= at_least else None
 
-        return self._program.wait_for(count, f"{at_least} signatures counted for {wanted}", timeout_s=5.0)[0]
+        return self._program.wait_for(count, f"{at_least} signatures counted for {wanted}")[0]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from rig.condition import until
+from rig.condition import HANG_S, until
 from rig.program import free_port
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
@@ -104,7 +104,7 @@ class Trial:
 
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=10)
+        super().__init__("localhost", timeout=HANG_S)
         self._path = path
 
     def connect(self) -> None:
@@ -124,7 +124,7 @@ def sign(target: str, digest: str, public_key: str) -> tuple[int, Any]:
 def _answer(target: str, digest: str, public_key: str) -> tuple[int, Any] | None:
     if target.startswith("http://"):
         url = urlsplit(target)
-        connection = http.client.HTTPConnection(str(url.hostname), url.port, timeout=10)
+        connection = http.client.HTTPConnection(str(url.hostname), url.port, timeout=HANG_S)
         path = url.path
     else:
         connection, path = _UnixConnection(target), "/"

@@ -248,7 +248,7 @@ class WalletSite:
             found = [line for line in self.audit() if fields.items() <= line.items()]
             return found if len(found) >= count else []
 
-        return self.program.wait_for(look, f"audit lines with {fields}", timeout_s=5.0)
+        return self.program.wait_for(look, f"audit lines with {fields}")
 
     def files(self) -> Iterator[Path]:
         """Yield every file that the signer may have written."""

@@ -13,6 +13,7 @@ from rig import keypair
 from rig.api_proxy import is_push
 from rig.condition import until
 from rig.kill_points import points_of
+from rig.rotating_signer import ROTATION_S
 
 from signer.rotation.entry import Event
 
@@ -38,7 +39,6 @@ REJECTED = (Event.REJECTED, Event.ABORT_ASKED)
 FAILED = (Event.FAILED,)
 
 _SUCCESS = "registered-unscheduled"
-_STEP_S = 120.0
 
 
 @dataclass
@@ -77,7 +77,9 @@ def _until_done(kills: KillPoints, events: tuple[Event, ...], act: Callable[[], 
         act()
         return wanted <= kills.done()
 
-    until(done, what, timeout_s=_STEP_S, interval_s=2.0, explain=lambda: f"killed at {sorted(kills.done())}")
+    until(
+        done, what, timeout_s=ROTATION_S, interval_s=2.0, explain=lambda: f"killed at {sorted(kills.done())}"
+    )
 
 
 def _approved(part: Part) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from rig.cleos import Action
 from rig.condition import until
 from rig.nodeos import Nodeos
 from rig.program import free_port
+from rig.rotating_signer import ROTATION_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,7 +50,7 @@ class Scene:
     def rotate(self, *options: str) -> dict[str, Any]:
         """Move production to the other node; return what `rotations show` says in the end."""
         done = self.member.signer.run(
-            "rotate", *self._target(), "--i-know", "--wait", "--json", *options, timeout_s=200
+            "rotate", *self._target(), "--i-know", "--wait", "--json", *options, timeout_s=ROTATION_S
         )
         answer = json.loads(done.stdout)
         assert (done.returncode == 0) is (answer["state"] == _SUCCESS), done.stderr

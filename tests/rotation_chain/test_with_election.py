@@ -22,12 +22,8 @@ pytestmark = pytest.mark.chain
 _NO_KEY = "I don't have any private keys relevant to authority"
 
 
-#: s. What each step of the signer's own may take on a test machine that does much else. The figures are printed.
-_OWN_S = 5.0
-
-
-def _in_time(cast: Cast, member: Member, rotations: Iterable[dict[str, Any]]) -> None:
-    """Print how long each step took, and hold those to a bound that are the signer's and not the chain's."""
+def _tell(cast: Cast, member: Member, rotations: Iterable[dict[str, Any]]) -> None:
+    """Print how long each step took: the signer's own, and the chain's."""
     for rotation in rotations:
         number = rotation["id"]
         at = {entry["event"]: datetime.fromisoformat(entry["at"]) for entry in member.signer.history(number)}
@@ -42,7 +38,6 @@ def _in_time(cast: Cast, member: Member, rotations: Iterable[dict[str, Any]]) ->
         }
         words = ", ".join(f"{name} {each.total_seconds():.2f} s" for name, each in (steps | chain).items())
         print(f"\n{member.place} rotation {number}: {words}, {rotation['missed_slots']} slots missed")  # noqa: T201
-        assert all(each.total_seconds() < _OWN_S for each in steps.values()), words
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +79,7 @@ class TestMover:
             assert (block.id, block.signature) == (verified["id"], verified["producer_signature"])
             assert promotion["missed_slots"] == 0
         assert missed_slots(chain.boot, "mover", mover["first"], mover["between"]) == []
-        _in_time(cast, cast.mover, mover["promotions"])
+        _tell(cast, cast.mover, mover["promotions"])
 
     def test_from_two_keys_to_one(self, cast: Cast, mover: dict[str, Any]) -> None:
         """The row that the first promotion found was made by regproducer2 with both keys of the primary."""
@@ -135,7 +130,7 @@ class TestNightly:
         last = nightly["cycles"][-1]["verified_block"]["num"]
         assert missed_slots(chain.boot, "nightly", nightly["first"], last) == []
         assert [each["missed_slots"] for each in nightly["cycles"]] == [0] * CYCLES
-        _in_time(cast, cast.nightly, nightly["cycles"])
+        _tell(cast, cast.nightly, nightly["cycles"])
 
 
 class TestTwin:
@@ -160,4 +155,4 @@ class TestTwin:
         assert chain.boot.block(block).signature == emergency["verified_block"]["producer_signature"]
         lost = missed_slots(chain.boot, "twin", twin["alive"], block)
         print(f"\n{len(lost)} slots lost from the kill to block {block}")  # noqa: T201 - what is reported
-        _in_time(cast, b, [emergency])
+        _tell(cast, b, [emergency])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _EVERYONE = (("r1-1", "primary", "tcp"), ("k1-1", "standby", "unix"))
 _INCORRECT = 0xA0
 #: s. As in test_freeze.py: this bounds a hang on a loaded machine.
-_GENEROUS_S = 1.0
+_GENEROUS_S = 5.0
 _LABELS = ("rotation-r1", "rotation-k1", "audit-r1")
 
 

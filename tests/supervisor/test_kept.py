@@ -41,7 +41,7 @@ def _kept(site: Site) -> HTTPConnection:
             socket.create_connection(("127.0.0.1", port)).close()
         return _ask(client, key)
 
-    until(keep, "the storm is seen", timeout_s=60.0)
+    until(keep, "the storm is seen")
     return client
 
 

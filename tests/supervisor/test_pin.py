@@ -88,7 +88,7 @@ def test_a_changed_pin_file_is_tried_without_being_asked(site: Site) -> None:
     site.start()
     refused(site)
     site.tokens["primary"].home.pin_file.write_text(right)
-    site.wait(is_checked, "the right PIN is used", timeout_s=5)
+    site.wait(is_checked, "the right PIN is used")
     site.sign("k1-1")
     until(lambda: len(shim.logins()) == 3, "the second lane logs in too")
     assert shim.logins() == [_INCORRECT, 0, 0]
@@ -127,7 +127,7 @@ def test_a_pin_file_that_others_can_read_is_not_used(site: Site) -> None:
     assert "chmod 0400" in status["reason"]
     assert shim.logins() == []
     path.chmod(0o400)
-    site.wait(lambda status: status["ready"], "the PIN is used", timeout_s=5)
+    site.wait(lambda status: status["ready"], "the PIN is used")
 
 
 def test_the_pin_is_told_to_nobody(site: Site) -> None:

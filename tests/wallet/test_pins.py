@@ -191,7 +191,7 @@ def test_an_idle_time_is_armed_by_a_person_and_ends_what_a_person_began(site: Wa
     assert site.program is not None
 
     # The status is asked on another socket, so it is no use.
-    site.program.wait_for(lambda: _state(site) == "locked", "it locks by itself", timeout_s=5.0)
+    site.program.wait_for(lambda: _state(site) == "locked", "it locks by itself")
 
     assert site.audited(act="lock")[0]["detail"] == f"token {DEFAULT}: not used for 1 s"
     assert _state(site, BLOCK) == "logged-in"
