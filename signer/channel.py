@@ -213,6 +213,13 @@ class Channel:
         self._on_closed()
 
 
+def send_blocking(sock: socket.socket, message: Message) -> None:
+    """Send a message where no event loop runs any more; one that nobody takes is dropped."""
+    with contextlib.suppress(OSError):
+        for packet in _packets(message):
+            sock.send(packet)
+
+
 def receive_blocking(sock: socket.socket) -> tuple[Message, list[int]]:
     """Read one message before an event loop runs.
 

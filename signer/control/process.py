@@ -164,6 +164,7 @@ def main() -> int:
         journal = Journal(config.state_dir / DATABASE)
     except (TokenStoreError, JournalError) as error:
         log.error("token store unusable", extra={"reason": str(error)})
+        channels.send_blocking(sock, {"type": "unable", "reason": str(error)})
         return 1
 
     async def serve() -> None:
@@ -173,6 +174,7 @@ def main() -> int:
         asyncio.run(serve())
     except ConfigError as error:
         log.error("control listener unusable", extra={"reason": str(error)})
+        channels.send_blocking(sock, {"type": "unable", "reason": str(error)})
         return 1
     finally:
         journal.close()

@@ -40,6 +40,10 @@ _PING_S = 1.0
 class ControlProcess(Worker):
     """A control process.
 
+    Attributes:
+        ready: whether it serves.
+        unable: why it cannot, in its own words; empty if it has not said.
+
     Args:
         answer: answers a question of it; must not raise.
         on_decision: takes what became of a request to sign with one of its keys.
@@ -71,6 +75,7 @@ class ControlProcess(Worker):
             expected=expected,
         )
         self.ready = False
+        self.unable = ""
         self._answer = answer
         self._on_decision = on_decision
         self._answers: set[asyncio.Task[None]] = set()
@@ -89,6 +94,8 @@ class ControlProcess(Worker):
         assert not fds  # noqa: S101 - it sends none
         if message["type"] == "ready":
             self.ready = True
+        elif message["type"] == "unable":
+            self.unable = str(message["reason"])
         elif message["type"] == "decision":
             self._on_decision(message["decision"])
         else:
@@ -138,6 +145,7 @@ class ControlKeeper:
         self._on_hung = on_hung
         self._keeper: asyncio.Task[None] | None = None
         self._failures = 0
+        self._unable = ""
         self._restarts = 0
         self.process: ControlProcess | None = None
 
@@ -161,7 +169,10 @@ class ControlKeeper:
         if self.process is not None and self.process.ready:
             return self.process.problems()
         if self._failures:
-            return ["the control process ended and is started again; runbook, The control process restarts"]
+            why = f" ({self._unable})" if self._unable else ""
+            return [
+                f"the control process ended{why} and is started again; runbook, The control process restarts"
+            ]
         return []
 
     def start(self, config: Config, sockets: list[socket.socket]) -> None:
@@ -210,6 +221,7 @@ class ControlKeeper:
             self.process = process
             await process.ended.wait()
             await process.end()  # it may still be on its way out, with an exit code of its own
+            self._unable = process.unable
             log.error("control process ended; starting another", extra={"reason": process.how_it_ended()})
         except OSError as error:
             log.error("control process cannot be started", extra={"reason": str(error)})

@@ -19,10 +19,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from rig.condition import until
+from rig.condition import HANG_S, until
 from rig.family import commands
 from rig.trial import QUICKSTART, REPOSITORY, Trial, sign, uid_of
 
+from signer.admin_client import AdminClient
 from signer.antelope.keys import PublicKey, parse_digest
 from signer.antelope.recovery import recover
 from signer.antelope.signature import Signature
@@ -257,7 +258,7 @@ class TestLife:
         assert '"token-create"' in log
 
     def test_a_damaged_control_database_stops_no_signatures(self, trial: Trial) -> None:
-        """Nodes are served without it."""
+        """Nodes are served without it, and the status says which file it is."""
         found = trial.start()
         trial.stop()
         (trial.folder / "state/control.sqlite").write_bytes(b"no database" * 1000)
@@ -266,6 +267,15 @@ class TestLife:
         assert "whether the control token holds is not known" in result.stderr
         key = next(key for key in found["keys"] if key["node"] == "primary")
         assert sign(found["nodes"]["primary"]["url"], _DIGEST, key["public_key"])[0] == 201
+        admin = AdminClient(Path(found["admin_socket"]), HANG_S)
+        until(
+            lambda: any(
+                "control.sqlite" in problem and "runbook, The control process restarts" in problem
+                for problem in admin.get("/v1/status")["problems"]
+            ),
+            "the status names the file",
+            explain=lambda: str(admin.get("/v1/status")["problems"]),
+        )
 
     def test_pins_without_a_token_are_made_again(self, trial: Trial) -> None:
         """A run that ended between the PIN files and the token left PINs that nothing knows."""
