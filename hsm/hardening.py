@@ -11,9 +11,13 @@ import ctypes
 import mmap
 import os
 import resource
+import select
 import signal
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import socket
 
 # linux/include/uapi/linux/prctl.h
 _PR_SET_PDEATHSIG: Final = 1
@@ -34,6 +38,16 @@ def die_with_parent() -> None:
         OSError: the kernel refuses.
     """
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def orphaned(sock: socket.socket) -> bool:
+    """Whether nobody has the other end of a socket any more.
+
+    To be asked after `die_with_parent`: who ended before that sends no signal, and what it had sent is still read.
+    """
+    poll = select.poll()
+    poll.register(sock, select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def lock_memory() -> bool:

@@ -7,6 +7,7 @@ and what to do. First packet out: JSON, what became of it.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import socket
 import sys
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from hsm import beginning, realtime
 from hsm.errors import HsmError
-from hsm.hardening import die_with_parent, harden, lock_memory
+from hsm.hardening import die_with_parent, harden, lock_memory, orphaned
 from hsm.keys import destroy_key, generate_key
 from hsm.module import Module
 from hsm.pin import Pin
@@ -70,7 +71,7 @@ def main() -> int:
     die_with_parent()
     sock = socket.socket(fileno=options.fd)
     packet = sock.recv(_MAX_REQUEST)
-    if not packet:
+    if not packet or orphaned(sock):  # a key that nobody waits for would be known to nobody
         return 0
     request = json.loads(packet)
     del packet
@@ -79,7 +80,8 @@ def main() -> int:
         answer = {"ok": True, **perform(request)}
     except HsmError as error:
         answer = {"ok": False, "message": str(error)}
-    sock.send(json.dumps(answer).encode())
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # whoever is gone needs no answer
+        sock.send(json.dumps(answer).encode())
     return 0
 
 

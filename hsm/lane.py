@@ -28,7 +28,7 @@ from hsm.curves import is_canonical, low_s
 from hsm.errors import DeviceError, HsmError, KeyAbsentError, PinRefusedError, PinWithheldError
 from hsm.fitness import audit_key
 from hsm.frame import MAX_FRAME, Op, Outcome, pack_reply, unpack_request
-from hsm.hardening import die_with_parent, harden, lock_memory
+from hsm.hardening import die_with_parent, harden, lock_memory, orphaned
 from hsm.keys import describe, find_private
 from hsm.module import Module
 from hsm.pin import Pin
@@ -219,6 +219,12 @@ def _again(error: HsmError) -> bool:
     return isinstance(error, PinRefusedError) and error.again
 
 
+def _tell(sock: socket.socket, answer: dict[str, Any]) -> None:
+    """Say what became of the opening; whoever is gone meanwhile needs no answer."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        sock.send(json.dumps(answer).encode())
+
+
 def main() -> int:
     """Run a lane on the socket given by `--fd`."""
     parser = argparse.ArgumentParser(prog="hsm.lane")
@@ -229,7 +235,7 @@ def main() -> int:
     die_with_parent()
     sock = socket.socket(fileno=options.fd)
     packet = sock.recv(_MAX_OPEN)
-    if not packet:
+    if not packet or orphaned(sock):  # a login that nobody waits for could cost a token's last try
         return 0
     request = json.loads(packet)
     del packet
@@ -239,7 +245,7 @@ def main() -> int:
         findings = lane.open(request)
     except HsmError as error:
         answer = {"ok": False, "kind": _kind(error), "again": _again(error), "message": str(error)}
-        sock.send(json.dumps(answer).encode())
+        _tell(sock, answer)
         return 0
     if request.get("realtime"):
         realtime.bound()
@@ -247,7 +253,7 @@ def main() -> int:
     else:
         realtime.give_up()
     del request
-    sock.send(json.dumps({"ok": True, "findings": findings}).encode())
+    _tell(sock, {"ok": True, "findings": findings})
     lane.serve()
     if lane.turn is not None:
         lane.turn.leave()

@@ -188,7 +188,12 @@ def _add_process(commands: _Commands) -> None:
         ("upgrade", "upgrade"),
         "let the code that is on disk now take over, without losing a request",
     )
-    _add(commands, "stop", ("process", "stop"), "end the signer and wait until it is gone")
+    stop = _add(commands, "stop", ("process", "stop"), "end the signer and wait until it is gone")
+    stop.add_argument(
+        "--lose-audit",
+        action="store_true",
+        help="also when lines of the audit log wait for a disk that is full; they are lost",
+    )
     status = _add(commands, "status", ("process", "status"), "show what runs, and what needs attention")
     status.add_argument(
         "--strict",

@@ -131,8 +131,13 @@ def locate(path: Path) -> Site:
             unix = next(each["unix"] for each in tables["listeners"] if each["kind"] == "admin")
             folder = path.absolute().parent
             site = Site(folder / unix, folder / tables.get("state_dir", DEFAULT_STATE_DIR) / "frozen")
-        except (OSError, LookupError, TypeError, ValueError, StopIteration, ConfigError):
+        except OSError:
             raise fault from None
+        except (LookupError, TypeError, ValueError, StopIteration, ConfigError):
+            raise ConfigError(
+                f"{fault}\n{path}: names no admin socket, so no signer was asked, and nothing was done: put the last "
+                "good file back; runbook, Freeze"
+            ) from None
         if "\0" in f"{site.admin_socket}{site.freeze_dir}":
             raise
         return site
@@ -209,7 +214,9 @@ def _toml(data: bytes, path: Path) -> dict[str, Any]:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{path}: line {line}: is not UTF-8; TOML files are written in UTF-8") from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: is not TOML: {error}; see https://toml.io for the syntax") from None
+        raise ConfigError(
+            f"{path}: is not TOML: {error}; put the last good file back, or correct it"
+        ) from None
     except RecursionError:
         raise ConfigError(
             f"{path}: tables or lists are nested too deeply; at most three levels are used"

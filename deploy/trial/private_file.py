@@ -45,6 +45,9 @@ def make_folder(path: Path) -> None:
     except OSError as error:
         raise TrialError(f"{path} cannot be made: {error.strerror}") from error
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-        raise TrialError(f"{path} is not a folder of user {os.geteuid()}; remove it or choose another --dir")
+        raise TrialError(
+            f"{path} is not a folder of user {os.geteuid()}. If it was one: chown -R {os.geteuid()} {path}, and remove "
+            "nothing, it may hold keys, freezes and an audit log. Otherwise choose another --dir"
+        )
     if stat.S_IMODE(status.st_mode) & 0o077:
         path.chmod(0o700)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from signer.admin_client import AdminClient
-from signer.errors import AdminError
+from signer.errors import AdminError, AdminRefusedError
 from trial.errors import TrialError
 
 if TYPE_CHECKING:
@@ -178,10 +178,14 @@ def stop(layout: Layout, pid: int, say: Callable[[str], None]) -> None:
     """Stop the signer with process id `pid` and wait until it has ended.
 
     Raises:
-        TrialError: it did not end in time.
+        TrialError: it did not end in time, or would lose lines of its audit log.
     """
     try:
         AdminClient(layout.admin_socket).post("/v1/stop")
+    except AdminRefusedError as error:
+        raise TrialError(
+            f"not stopped: {error}; to stop it all the same: signer stop --lose-audit"
+        ) from error
     except (AdminError, PermissionError) as error:
         say(f"the signer does not take the request ({error}); sending SIGTERM to process {pid}")
         with contextlib.suppress(ProcessLookupError):
@@ -208,7 +212,7 @@ def why_not_ready(status: dict[str, Any] | None) -> str:
     if status is None:
         return ", and its admin socket does not answer"
     away = [
-        f"token {name} is {token.get('state')} {token.get('reason') or ''}".strip()
+        f"token {name} is {token.get('state')}: {token.get('reason') or ''}".removesuffix(": ")
         for name, token in status.get("tokens", {}).items()
         if token.get("purpose") == "block" and token.get("state") != "logged-in"
     ]

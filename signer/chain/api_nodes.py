@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from signer.chain.api_node import not_served
@@ -150,7 +151,9 @@ class ApiNodes:
         clock = asyncio.get_running_loop().time
         for node in nodes:
             if node not in self._looks:
-                self._looks[node] = _Look(self.spawn(self._look_once(node)), clock() + _GRACE_S)
+                task = self.spawn(node.look())
+                self._looks[node] = _Look(task, clock() + _GRACE_S)
+                task.add_done_callback(partial(self._looked, node))
         while True:
             answered = any(node not in self._looks for node in self._healthy())
             # Those that take longer go on, and count when they are there.
@@ -164,12 +167,9 @@ class ApiNodes:
             timeout = min(left.values()) if answered else None
             await asyncio.wait(left, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
 
-    async def _look_once(self, node: ApiNode) -> None:
-        try:
-            await node.look()
-        finally:
-            del self._looks[node]
-            self.report()
+    def _looked(self, node: ApiNode, _: asyncio.Task[None]) -> None:
+        del self._looks[node]
+        self.report()
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run `work` by itself: it goes on when whoever waits for it no longer does."""

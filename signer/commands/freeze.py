@@ -12,7 +12,7 @@ from signer.admin_client import AdminClient
 from signer.antelope.keys import PublicKey
 from signer.commands.exit_code import ExitCode
 from signer.config_rules import nearest
-from signer.errors import AdminRefusedError, AdminUnreachableError, ConfigError, FormatError
+from signer.errors import AdminError, AdminRefusedError, AdminUnreachableError, ConfigError, FormatError
 from signer.signing.freeze import FreezeMarkers
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def freeze(arguments: argparse.Namespace) -> int:
     except (AdminUnreachableError, AdminRefusedError) as error:
         if isinstance(error, AdminRefusedError) and error.status < _SERVER_FAULT:
             raise
-        FreezeMarkers(site.freeze_dir).set(scope, name, _me(), arguments.reason)
+        _leave_marker(site, scope, name, arguments.reason)
         if arguments.json:
             _print_json({"frozen": {"scope": scope, "name": name}, "by": "marker", "why": str(error)})
         else:
@@ -52,6 +52,18 @@ def freeze(arguments: argparse.Namespace) -> int:
         else:
             print(f"frozen: {what}")
     return ExitCode.OK
+
+
+def _leave_marker(site: Site, scope: str, name: str, reason: str) -> None:
+    try:
+        FreezeMarkers(site.freeze_dir).set(scope, name, _me(), reason)
+    except PermissionError:
+        raise
+    except OSError as error:
+        raise AdminError(
+            f"NOTHING IS FROZEN: {site.freeze_dir}: {error.strerror}. Make room there, or stop the signer; "
+            "runbook, Disk and files"
+        ) from None
 
 
 def unfreeze(arguments: argparse.Namespace) -> int:
@@ -135,8 +147,9 @@ def _key(text: str, config: Config | None, path: Path) -> PublicKey:
             ) from None
         labels = "no key has this label" if config else "labels are unknown while the file is invalid"
         guess = nearest(text, [key.label for key in config.keys]) if config else ""
+        shows = "signer keys list" if config else "signer status"
         raise FormatError(
-            f"--key: {labels}{guess}; as a public key: {error}; `signer keys list` shows the keys"
+            f"--key: {labels}{guess}; as a public key: {error}; `{shows}` shows the keys"
         ) from None
 
 

@@ -15,7 +15,7 @@ from signer.commands.colour import Palette
 from signer.commands.exit_code import ExitCode
 from signer.commands.status_report import report
 from signer.commands.table import plain
-from signer.errors import AdminUnreachableError, ConfigError
+from signer.errors import AdminError, AdminRefusedError, AdminUnreachableError, ConfigError
 
 if TYPE_CHECKING:
     import argparse
@@ -69,7 +69,10 @@ def stop(arguments: argparse.Namespace) -> int:
     """End the signer and wait until it is gone."""
     site = config_file.locate(config_file.find(arguments.config))
     client = AdminClient(site.admin_socket)
-    answer = client.post("/v1/stop")
+    try:
+        answer = client.post("/v1/stop", {"lose_audit": arguments.lose_audit})
+    except AdminRefusedError as error:
+        raise AdminError(f"not stopped: {error}; to stop it all the same: signer stop --lose-audit") from None
     # A number of another pid namespace, as of a container, says nothing here.
     here = answer.get("pid_namespace") == Path("/proc/self/ns/pid").stat().st_ino
     pid = answer.get("pid") if here else None

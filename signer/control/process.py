@@ -44,6 +44,10 @@ log = logging.getLogger("signer.control")
 _NICE = 10
 
 
+#: Longer than an end in order, and than the supervisor waits for one (signer.supervisor.control), in s.
+_ALONE_S = 8
+
+
 class ControlProcess:
     """Everything of this process, tied together.
 
@@ -147,6 +151,7 @@ class ControlProcess:
             self._channel.send({"type": questions.ANSWER, "id": message["id"], "status": status})
 
     def _lost(self) -> None:
+        inheritance.end_within(_ALONE_S)  # a thread that writes to a dead file system ends no other way
         self.supervisor.close()
         self._gone.set()
 

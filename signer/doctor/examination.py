@@ -24,6 +24,7 @@ from signer.doctor import (
     tokens,
 )
 from signer.doctor.facts import Site
+from signer.doctor.finding import failure
 from signer.doctor.look import audit as audit_log
 from signer.doctor.look import control, files, heads, nodeos
 from signer.doctor.look import host as machine
@@ -91,6 +92,7 @@ class Examination:
         site = self._site()
         seen = self._tokens(site)
         yield from self._service()
+        yield from self._state_folder(site)
         yield from tokens.check(
             config, None if status is None else status["tokens"], seen, production=site.production
         )
@@ -151,8 +153,29 @@ class Examination:
         pid = None if self._status is None else self._status.get("pid")
         uid = files.owner_of(machine.folder(pid)) if isinstance(pid, int) else None
         if uid is None:
-            uid = files.owner_of(self.config.state_dir)
+            uid = self._keeper()
         return Site(uid, "" if uid is None else files.user_name(uid), self.wanted.production)
+
+    def _keeper(self) -> int | None:
+        """Return whose signer it is where none runs: the state folder's owner, if root has not spoilt it."""
+        owner = files.owner_of(self.config.state_dir)
+        if owner == 0:
+            readers = {fact.uid for fact in files.pins(self.config).values() if not fact.problem}
+            if len(readers) == 1:
+                return readers.pop()
+        return owner
+
+    def _state_folder(self, site: Site) -> Iterator[Finding]:
+        owner = files.owner_of(self.config.state_dir)
+        if owner is not None and site.uid is not None and owner != site.uid:
+            folder = self.config.state_dir
+            yield failure(
+                "state",
+                "",
+                f"{folder} belongs to {files.user_name(owner)}, and the signer is {site.user}'s: it cannot start, and "
+                "what runs is frozen",
+                f"chown -R {site.user}: {folder}; runbook, The signer will not start",
+            )
 
     def _service(self) -> Iterator[Finding]:
         if self._status is not None:
@@ -210,11 +233,13 @@ class Examination:
     def _chains(self) -> Iterator[Finding]:
         config, nodes = self.config, self._nodes
         names = self._chain_names
+        state = {} if self._status is None else self._status["control"]
         told = control.told(
             config,
             self.path,
             self.wanted.token_file,
             [name for name in names if config.chains[name].producer],
+            down="the control process does not run" if state.get("state") == "starting" else "",
         )
         seen = self._heads(names, nodes)
         for name in names:

@@ -62,6 +62,11 @@ def _away(keys: Sequence[Mapping[str, Any]], state: str, reason: str) -> Finding
         text, remedy = f"{text}: {reason}", "runbook, Key quarantined; then signer reload"
     elif state == "frozen":
         text, remedy = f"{text}: {reason}", "see the line of the freeze"
+    elif reason.endswith("the check of its keys is not done"):
+        text, remedy = (
+            f"{text}: {reason}",
+            "normal for a moment; if it lasts: runbook, Logged in and does not sign",
+        )
     elif reason.startswith(f"token {token} is"):
         remedy = f"see the line of token {token}"
     else:

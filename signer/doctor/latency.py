@@ -147,6 +147,9 @@ def _judge(node: str, curve: str, timeout_ms: int, taken: Taken | None, *, busy:
     if taken.recommended <= timeout_ms and taken.above:
         # What was slow is over, or was not the token: a lane that was replaced, load.
         remedy = "see the lines of tokens, load and priority; runbook, Late signatures"
+    elif taken.above and taken.asked and _FACTOR * taken.p50 <= timeout_ms:
+        # Half were quick: a module that hung for a while makes this, and no longer time would have helped.
+        remedy = f"see the lines of keys, tokens and load first; if they are well and it goes on: {remedy}"
     if busy and not taken.asked and (taken.above or taken.recommended > timeout_ms):
         remedy = (
             f"measure again when the machine is not busy: signer doctor --node {node}; see the line of load"

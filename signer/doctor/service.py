@@ -140,7 +140,7 @@ def _freezes(status: Mapping[str, Any]) -> Iterator[Finding]:
                 "freeze",
                 name or scope,
                 f"{what} is frozen and signs nothing: {marker.get('reason', '')} ({told})",
-                "give the folder back to the signer's user; runbook, Disk and files"
+                "give the folder back to the signer's user; runbook, Freeze"
                 if "cannot be looked up" in str(marker.get("reason"))
                 else f"if the reason is gone: signer unfreeze {option} --reason WHY",
             )
@@ -185,6 +185,13 @@ def _control(status: Mapping[str, Any]) -> Iterator[Finding]:
         yield ok("control", "", f"the control process serves, pid {control.get('pid', '?')}")
     elif state == "off" or status.get("only") == "signing":
         yield ok("control", "", "there is no control process here, so this signer moves no production")
+    elif control.get("unable"):
+        yield failure(
+            "control",
+            "",
+            f"the control process cannot run: {control['unable']}: blocks are signed, production cannot be moved",
+            "do what the reason says; runbook, The control process restarts",
+        )
     else:
         yield warning(
             "control",

@@ -338,7 +338,7 @@ class AuditWriter:
             self._tell_waiting(waits=True)
         return AuditError(
             f"{self.degraded}. {self.queued} entries wait in memory and {self.lost} are lost; "
-            "signing goes on. Make room on that disk or repair it.",
+            "signing goes on. Make room on that disk or repair it; do not stop or restart the signer before.",
         )
 
     # --- opening

@@ -65,12 +65,20 @@ class FreezeMarkers:
     """The markers in one folder.
 
     Args:
-        folder: `state_dir/frozen`. It need not exist; then nothing is frozen.
+        folder: `state_dir/frozen`. Where it does not exist, nothing is frozen.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._prefix = f"{folder}/"
+
+    def prepare(self) -> None:
+        """Make the folder while there is room for it: a marker on a full disk needs no more than a name in it.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        self._make_folder()
 
     def frozen(self, node: str, key: str) -> str | None:
         """Return why `key` (PUB_ form) of `node` must not sign, or None. At most three stat calls if it may.

@@ -54,6 +54,8 @@ _FLUSH_S = 5.0
 #: this process is killed, what waits is lost.
 _RECORD_S = 0.010
 _RECORD_AT_ONCE = 100
+#: Longer than any request may wait, in s.
+_ALONE_S = 15
 #: How often this process looks how much it works, in s.
 _LOOK_S = 0.1
 
@@ -64,7 +66,7 @@ class SigningProcess:
     def __init__(self, config: Config, sockets: list[socket.socket], sock: socket.socket) -> None:
         self._config = config
         self._sockets = sockets
-        self._channel = channels.Channel(sock, self._on_message, self._end)
+        self._channel = channels.Channel(sock, self._on_message, self._lost)
         self._listen = asyncio.Event()
         self._ended = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -147,6 +149,11 @@ class SigningProcess:
         self._server.leave(self._channel.send)  # first: what is in the queues may take some ms
         self._server.stop_accepting()  # now: whoever is answered after this finds the next generation
         self._server.end()
+
+    def _lost(self) -> None:
+        inheritance.end_within(_ALONE_S)
+        self._supervisor.close()  # a wallet's command may wait for it, and this process for the command
+        self._end()
 
     # -- the supervisor ------------------------------------------------------------------------------
 

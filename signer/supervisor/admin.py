@@ -160,7 +160,10 @@ class AdminApp:
         return JSONResponse({"attempt": await self._supervisor.upgrade(_who(request))})
 
     async def _stop(self, request: Request) -> JSONResponse:
-        await _body(request)  # a client that still writes when the answer comes would see a broken pipe
+        # Read to its end: a client that still writes when the answer comes would see a broken pipe.
+        body = await _body(request)
+        if body.get("lose_audit") is not True:
+            self._supervisor.refuse_loss_of_audit()
         self._supervisor.stop(_who(request))
         return JSONResponse({"stopping": True, "pid": os.getpid(), "pid_namespace": _PID_NAMESPACE})
 

@@ -59,6 +59,7 @@ class AuditLog:
         self._minute: asyncio.TimerHandle | None = None
         self._counted = 0
         self._degraded = ""
+        self._logged: str | None = None
         self._again: asyncio.TimerHandle | None = None
 
     def configure(self, settings: Audit) -> None:
@@ -160,11 +161,13 @@ class AuditLog:
             batch, self._waiting = self._waiting, []
             try:
                 await loop.run_in_executor(self._thread, self._write_batch, batch)
-                self._degraded = ""
+                self._degraded, self._logged = "", None
             except (AuditError, FormatError) as error:
-                if str(error) != self._degraded:
-                    log.error("audit log degraded; signing goes on", extra={"reason": str(error)})
                 self._degraded = str(error)
+                fault = self._writer.degraded or self._degraded  # without the numbers, which change each time
+                if fault != self._logged:  # the disk that this line goes to may be the full one
+                    log.error("audit log degraded; signing goes on", extra={"reason": self._degraded})
+                self._logged = fault
             if not self._waiting:
                 break
         if self._degraded:

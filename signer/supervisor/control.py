@@ -84,9 +84,10 @@ class ControlProcess(Worker):
         """Close the channel, which tells the process to end; kill it if it does not."""
         if self._channel is not None:
             self._channel.close()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_STOP_S):
-                await self.gone()
+        # Not asyncio.timeout: in a task that was cancelled before, as who ends this may be, it raises CancelledError.
+        gone = asyncio.create_task(self.gone())
+        await asyncio.wait({gone}, timeout=_STOP_S)
+        gone.cancel()
         await self.kill()
 
     def told(self, message: Message, fds: list[int]) -> None:
@@ -157,11 +158,12 @@ class ControlKeeper:
     def state(self) -> dict[str, Any]:
         """Return what `signer status` shows of it."""
         if self._keeper is None:
-            return {"state": "off", "pid": None, "restarts": self._restarts}
+            return {"state": "off", "pid": None, "restarts": self._restarts, "unable": ""}
         return {
             "state": "ready" if self.ready else "starting",
             "pid": self.process.pid if self.process else None,
             "restarts": self._restarts,
+            "unable": "" if self.ready else self._unable,
         }
 
     def problems(self) -> list[str]:
@@ -194,7 +196,11 @@ class ControlKeeper:
         self, old: asyncio.Task[None] | None, config: Config, sockets: list[socket.socket]
     ) -> None:
         if old is not None:
-            await asyncio.wait({old})
+            try:
+                await asyncio.wait({old})
+            except asyncio.CancelledError:
+                await asyncio.wait({old})  # who waits for this one waits for all before it
+                raise
         self._failures = 0
         while True:
             began = time.monotonic()

@@ -52,6 +52,7 @@ from signer.supervisor.totals import Totals
 from signer.supervisor.wallet import Wallet
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
     from pathlib import Path
 
     from signer.alarm import Alarm
@@ -188,6 +189,8 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGTERM, self.stop, "SIGTERM")
         loop.add_signal_handler(signal.SIGINT, self.stop, "SIGINT")
         loop.add_signal_handler(signal.SIGHUP, self._reload_on_signal)
+        with contextlib.suppress(OSError):  # a freeze tries again, and says why it cannot
+            self._markers.prepare()
         if estate is None:
             self._begin()
         else:
@@ -379,7 +382,8 @@ class Supervisor:
     async def _end(self) -> None:
         self._stopping.set()
         if self._leaving is not None:
-            await asyncio.wait({self._leaving})
+            await asyncio.wait({self._leaving}, timeout=_DRAIN_S)
+            await _end_all({self._leaving})
             if self._current is not None:
                 self._current.stay()
         self.wallet.close()
@@ -780,6 +784,16 @@ class Supervisor:
         log.info("stop asked for", extra={"caller": by})
         self._stopping.set()
 
+    def refuse_loss_of_audit(self) -> None:
+        """See that nothing waits for an audit log that cannot be written.
+
+        Raises:
+            AdminError: something does.
+        """
+        degraded = self._audit.state()["degraded"]
+        if degraded:
+            raise AdminError(f"what waits for the audit log would be lost: {degraded}")
+
     def _reload_on_signal(self) -> None:
         async def attempt() -> None:
             with contextlib.suppress(ConfigError, AdminError):  # logged there
@@ -803,6 +817,7 @@ class Supervisor:
             ConfigError: the file is invalid. The old process serves on.
             AdminError: the new process would not serve a key that signed in the last hour, or did not start.
         """
+        self.refuse_while_leaving()
         async with self._reloading:
             try:
                 return await self._reload(by, wait, giving_up)
@@ -919,19 +934,44 @@ class Supervisor:
         Raises:
             AdminError: it does not start, or something would be lost. Nothing has happened.
         """
+        self.refuse_while_leaving()
         async with self._reloading:
-            degraded = self._audit.state()["degraded"]
-            if degraded:
-                raise AdminError(f"what waits for the audit log would be lost: {degraded}")
+            self.refuse_while_leaving()
+            self.refuse_loss_of_audit()
             try:
                 estate = self._estate(by, self._upgrade.attempt + 1)
-                await upgrade.rehearse(estate, self._expected)
+                await self._unless_stopping(upgrade.rehearse(estate, self._expected))
             except AdminError as error:
                 log.error("upgrade refused", extra={"reason": str(error), "caller": by})
                 raise
             self._upgrade = Upgrade(self._upgrade.attempt + 1, "leaving")
             self._leaving = self._spawn(self._leave(by, self._upgrade.attempt))
             return self._upgrade.attempt
+
+    def refuse_while_leaving(self) -> None:
+        """See that no upgrade is under way: it waits for who asks, and who asks would wait for it.
+
+        Raises:
+            AdminError: one is.
+        """
+        if self._leaving is not None and not self._leaving.done():
+            raise AdminError("an upgrade is under way; ask again when `signer status` says what became of it")
+
+    async def _unless_stopping(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do `work`, and break it off when the signer stops.
+
+        Raises:
+            AdminError: it was broken off; and what `work` raises.
+        """
+        task, stopping = asyncio.create_task(work), asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise AdminError("the signer stops")
+            await task
+        finally:
+            stopping.cancel()
+            task.cancel()
 
     def _estate(self, by: str, attempt: int, *, pins: int = -1) -> Estate:
         return estates.Estate(

@@ -83,11 +83,13 @@ async def rehearse(estate: Estate, expected: Expected) -> None:
         async with asyncio.timeout(_REHEARSAL_S):
             _, said = await process.communicate()
     except TimeoutError:
-        process.kill()
-        await process.wait()
         raise AdminError(
             f"the new code did not come up within {_REHEARSAL_S:g} s; the old one serves on"
         ) from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     if process.returncode != 0:
         lines = said.decode(errors="replace").strip().splitlines() or [f"exit code {process.returncode}"]
         raise AdminError(f"the new code does not start: {lines[-1][:_MAX_REASON]}; the old one serves on")

@@ -324,6 +324,7 @@ class Wallet:
                 "--chain CHAIN --append` on the signer's host, or set it to the name of a chain",
             )
         async with self._one_at_a_time:
+            self._supervisor.refuse_while_leaving()
             path = self._refuse_other_edits()
             label = f"account-{curve.value.lower()}-{secrets.token_hex(4)}"
             plan = Plan("account", None, token.allow_create_key, name, label)
@@ -344,6 +345,7 @@ class Wallet:
                 "`signer keys destroy` on the signer's host",
             )
         async with self._one_at_a_time:
+            self._supervisor.refuse_while_leaving()
             self._refuse_wrong_pin(name, question["pin"], question["by"])
             key = self._account_key(name, question["key"])
             path = self._refuse_other_edits()

@@ -232,14 +232,14 @@ class Worker(ABC):
 
     async def kill(self) -> None:
         """End the process and its lanes at once."""
+        if self._process and self._process.returncode is None:
+            kill(self._process)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._channel:
             self._channel.close()
-        if self._process and self._process.returncode is None:
-            kill(self._process)
-            await self._process.wait()
+        await self.gone()
         self._lost()
 
     def how_it_ended(self) -> str:

@@ -540,6 +540,17 @@ def test_a_freeze_that_may_not_be_made_is_4(signer: Signer, public_site: Path) -
     lines_of(result.err)
 
 
+def test_a_freeze_that_cannot_be_kept_freezes_nothing_and_says_so(signer: Signer, site: Path) -> None:
+    """Here a file is where the folder has to be; a full disk is another reason."""
+    (site / "state").mkdir(exist_ok=True)
+    (site / "state" / "frozen").write_text("")
+    result = signer("freeze", "--all", "--reason", "drill")
+    assert result.code == 1
+    assert "NOTHING IS FROZEN" in result.err
+    assert "state/frozen: Not a directory" in result.err
+    assert "stop the signer" in result.err
+
+
 def test_unfreeze_removes_the_marker_and_tells_what_is_left(signer: Signer, site: Path) -> None:
     """Without a signer the marker is removed; other freezes are named."""
     markers = FreezeMarkers(site / "state" / "frozen")

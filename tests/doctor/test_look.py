@@ -11,7 +11,7 @@ from rig.program import free_port
 from rig.two_nodes import config
 
 from signer.config import Listener, TcpAddress
-from signer.doctor.look import audit, files, heads, tokens
+from signer.doctor.look import audit, control, files, heads, tokens
 from signer.signing.audit import Act, Chain
 
 if TYPE_CHECKING:
@@ -108,3 +108,11 @@ def test_a_module_that_crashes_or_is_none_is_a_line() -> None:
 
     assert "cannot be loaded" in found["block"].problem
     assert found["control"].problem
+
+
+def test_nobody_is_asked_where_there_is_no_control_process(tmp_path: Path) -> None:
+    """Its sockets take connections all the same, and nobody would answer for half a minute."""
+    found = control.told(config(), tmp_path, None, ["eos"], down="it does not run")
+    assert found.answers == {}
+    assert set(found.problems) == {control.NODES, control.RINGS, control.permission("eos")}
+    assert set(found.problems.values()) == {"it does not run"}

@@ -349,6 +349,31 @@ def test_a_lane_whose_owner_does_not_wait_for_the_answer_ends_without_a_trace(
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize("program", ["hsm.lane", "hsm.keymaker"])
+def test_nothing_is_tried_for_an_owner_who_is_gone_already(
+    program: str, shared_home: Home, two_keys: list[dict[str, Any]], shim: Shim
+) -> None:
+    """The kernel's signal at a parent's end is for those that asked for it before. A wrong PIN would cost a try."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    uri = f"pkcs11:token=primary?module-path={shim.library}"
+    wish: dict[str, Any] = (
+        {"keys": []} if program == "hsm.lane" else {"label": "orphan", "curve": "prime256v1"}
+    )
+    ours.send(json.dumps({"uri": uri, "pin": "0000-wrong-0000", **wish}).encode())
+    ours.close()
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", program, "--fd", str(theirs.fileno())],
+        pass_fds=(theirs.fileno(),),
+        env=shared_home.environment | shim.environment,
+        capture_output=True,
+        check=False,
+        timeout=HANG_S,
+    )
+    theirs.close()
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert shim.logins() == []
+
+
 def test_the_pin_is_in_no_argument_and_no_environment(
     shared_home: Home, two_keys: list[dict[str, Any]]
 ) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 #: s. Against a hang. A rotation that just misses one look of eosio.system for another schedule takes three minutes; one
 #: whose control process is killed ten times, on a slow machine, took more than five.
 ROTATION_S: Final = 1200.0
+_BAD_ENDS: Final = ("refused", "aborted", "failed", "superseded", "returned")
 _SIGNER: Final = REPOSITORY / ".venv" / "bin" / "signer"
 
 
@@ -200,11 +201,14 @@ class RotatingSigner:
         return view
 
     def wait_for_state(self, *states: str, timeout_s: float = ROTATION_S) -> dict[str, Any]:
-        """Wait until the youngest rotation has one of the states."""
+        """Wait until the youngest rotation has one of the states; fail at once where it ended badly in another."""
 
         def look() -> dict[str, Any] | None:
             found = self.latest()
-            return found if found is not None and found["state"] in states else None
+            if found is None or found["state"] in states:
+                return found
+            assert found["state"] not in _BAD_ENDS, f"{found['state']}: {found['reason']}\n{self.log()}"
+            return None
 
         return until(
             look,

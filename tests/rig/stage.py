@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from rig.tools import Tools
 
 
+#: ms.
+_API_TIMEOUT_MS = 20_000
+
+
 @dataclass
 class Stage:
     """A chain, and what is needed to put producers of ours on it.
@@ -51,6 +55,7 @@ class Stage:
         place: str = "",
         allow: bool = True,
         killed: bool = False,
+        patient: bool = True,
     ) -> Member:
         """Make a producer and a signer that knows it, and let the owner give the permission to it.
 
@@ -63,6 +68,8 @@ class Stage:
             place: what its folders begin with, by default the account's name.
             allow: whether the owner runs what quickstart says.
             killed: whether its control process can be killed at writes of the journal.
+            patient: whether it waits longer than two seconds for an API node: a slow machine with twenty processes
+                on it needs that now and then, and a preflight that hears nothing refuses.
         """
         place = place or name
         producer = producer or OwnProducer(self.tools, self.chain, name)
@@ -73,6 +80,8 @@ class Stage:
         signer.quickstart(urls, ring=ring, others=others or [])
         if allow:
             signer.allow(self.chain, self.chain.cleos)
+        if patient:
+            signer.configure({"[chains.local]\n": f"[chains.local]\napi_timeout_ms = {_API_TIMEOUT_MS}\n"})
         if killed:
             signer.serve_with(kills.environment)
         return member

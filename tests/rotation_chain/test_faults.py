@@ -92,7 +92,7 @@ def made(quiet: Stage) -> Iterator[Scene]:
     """The producer, its signer and the proxies."""
     second = quiet.chain.join("second")
     with ApiProxy(quiet.chain.boot.url) as one, ApiProxy(second.url) as two:
-        member = quiet.member(_PRODUCER, [one.url, two.url])
+        member = quiet.member(_PRODUCER, [one.url, two.url], patient=False)
         member.producer.register(member.signer.keys("primary")[0])
         yield Scene(quiet.chain, member, [one, two])
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from rig.condition import until
 from rig.site import Load
 
 from signer.errors import AdminRefusedError
@@ -183,6 +184,26 @@ def test_a_control_process_that_hangs_is_told_and_no_freeze_waits_for_it(whole: 
     whole.stop()
     acts = whole.audit()
     assert "all : the drill is over" in [act.get("detail") for act in acts]
+
+
+@pytest.mark.parametrize("how", ["stop", "reload", "two reloads", "upgrade"])
+def test_a_control_process_that_hangs_is_left_behind_by_nothing(whole: Site, how: str) -> None:
+    """Not beside another one either: both would have the rotations."""
+    program = whole.start().program
+    assert program is not None
+    pid = whole.wait(is_well, "the control token is well")["control"]["pid"]
+    hung = [each for each in whole.processes() if each.name == str(pid)]
+    os.kill(pid, signal.SIGSTOP)
+    for request in {"reload": ["reload"], "two reloads": ["reload"] * 2, "upgrade": ["upgrade"]}.get(how, []):
+        whole.admin.post(f"/v1/{request}")
+    if how in ("reload", "upgrade"):
+        whole.wait(is_well, "another one serves")
+        assert not hung[0].exists()
+    everybody = [*whole.processes(), *hung]
+    program.send(signal.SIGTERM)
+    until(lambda: program.exit_code is not None, "it stops")
+    assert program.exit_code == 0
+    assert [each for each in everybody if each.exists()] == []
 
 
 def test_a_signing_unit_leaves_the_control_token_closed_and_says_so(whole: Site) -> None:

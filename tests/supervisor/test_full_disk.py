@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
+import subprocess
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -46,3 +48,51 @@ def test_what_waited_for_the_disk_is_a_hole_without_a_bound(site: Site, end: sig
     book = ledger.read(log, since)
     assert len(book.issued) == 2
     assert [hole.at_most for hole in book.holes if "disk" in hole.reason] == [None]
+
+
+def test_a_full_disk_stops_no_freeze_and_no_line_is_lost_by_a_stop_that_nobody_meant(site: Site) -> None:
+    """The folder of freezes is there from the start: most file systems need room for a new one. Told once."""
+    site.state.mkdir(mode=0o700)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=0700", "none", site.state], check=True)
+    ballast = site.state / "ballast"
+    try:
+        site.start()
+        assert (site.state / "frozen").stat().st_mode & 0o777 == 0o700
+        with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        while (
+            site.status()["audit"]["waiting"] < _SIGNATURES
+        ):  # what the last page of the file has room for is written
+            site.sign("r1-1")
+        assert site.command("freeze", "--all", "--reason", "drill").returncode == 0
+        assert site.refusal("r1-1")[0] == "signer_frozen_exception"
+        assert site.command("unfreeze", "--all").returncode == 0
+
+        refused = site.command("stop")
+        assert refused.returncode == 1
+        assert "would be lost" in refused.stderr
+        assert "signer stop --lose-audit" in refused.stderr
+        site.sign("r1-1")
+        assert len(site.events("audit log degraded; signing goes on")) == 1
+
+        ballast.unlink()
+        site.wait(lambda status: status["audit"]["waiting"] == 0, "it is written")
+        assert site.command("stop").returncode == 0
+    finally:
+        site.stop()
+        subprocess.run(["umount", site.state], check=True)
+
+
+def test_a_person_may_stop_it_on_a_full_disk(site: Site) -> None:
+    """And what waits is lost, as the option says."""
+    log = site.state / "audit" / "audit.jsonl"
+    site.start()
+    site.sign("r1-1")
+    until(lambda: log.read_bytes().count(_SIGNED) == 1, "the first signature is written")
+    assert site.program is not None
+    resource.prlimit(site.program.pid, resource.RLIMIT_FSIZE, (log.stat().st_size, resource.RLIM_INFINITY))
+    site.sign("r1-1")
+    site.wait(lambda status: bool(status["audit"]["degraded"]), "the disk took none of them")
+    assert site.command("stop").returncode == 1
+    assert site.command("stop", "--lose-audit").returncode == 0

@@ -5,9 +5,11 @@ CHAOS_LONG=1: ten in a row. tests/chaos/test_while_producing.py has them while a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,7 @@ from rig.site import CONTROL, Load
 
 from hsm import beginning
 from signer.commands.exit_code import ExitCode
-from signer.errors import ConfigError
+from signer.errors import AdminError, AdminRefusedError, ConfigError
 from signer.supervisor import estate
 
 if TYPE_CHECKING:
@@ -210,6 +212,43 @@ def test_a_stop_that_comes_during_an_upgrade_stops(site: Site) -> None:
     until(lambda: program.exit_code is not None, "it stops")
     assert program.exit_code == 0
     until(lambda: not any(process.exists() for process in processes), "all are gone")
+
+
+def test_what_would_wait_for_an_upgrade_that_waits_for_it_is_refused(whole: Site) -> None:
+    """A reload waited for the upgrade's end, and the upgrade for the end of all that the admin socket was asked.
+
+    The upgrade takes some seconds here, because the control process hangs.
+    """
+    whole.start()
+    status = whole.wait(lambda status: status["control"]["state"] == "ready", "it is ready")
+    os.kill(status["control"]["pid"], signal.SIGSTOP)
+    whole.admin.post("/v1/upgrade")
+    for path in ("/v1/reload", "/v1/upgrade"):
+        with pytest.raises(AdminRefusedError, match="an upgrade is under way"):
+            whole.admin.post(path)
+    whole.wait(lambda status: status["upgrade"]["state"] == "done", "the upgrade is done")
+    whole.sign("r1-1")
+    assert whole.stop() == 0
+
+
+def test_a_stop_waits_for_no_rehearsal_that_hangs(site: Site) -> None:
+    program = site.start().program
+    assert program is not None
+    before = set(site.processes())
+    asking = threading.Thread(target=_upgrade_in_vain, args=(site,))
+    asking.start()
+    rehearsal = until(lambda: next(iter(set(site.processes()) - before), None), "the new code starts")
+    os.kill(int(rehearsal.name), signal.SIGSTOP)
+    program.send(signal.SIGTERM)
+    until(lambda: program.exit_code is not None, "it stops", timeout_s=45)  # a rehearsal may take 60 s
+    assert program.exit_code == 0
+    asking.join()
+    until(lambda: not rehearsal.exists(), "it is killed")
+
+
+def _upgrade_in_vain(site: Site) -> None:
+    with contextlib.suppress(AdminError):
+        site.admin.post("/v1/upgrade")
 
 
 def test_an_estate_of_another_form_is_refused_readably() -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from rig.family import content
+from rig.condition import until
+from rig.family import content, family
 from rig.wallet_site import BLOCK, DEFAULT, OTHER
 from rig.wire import request
 
@@ -305,3 +306,25 @@ def test_a_typed_pin_outlives_an_upgrade(site: WalletSite) -> None:
     )
     site.do("lock_all")
     assert _state(site) == "locked"
+
+
+def test_no_process_waits_for_a_supervisor_that_is_gone(site: WalletSite) -> None:
+    """A person types a PIN, the token does not answer, and the supervisor is killed: the answer could come no more."""
+    shim = site.shim(DEFAULT)
+    site.start()
+    assert site.program is not None
+    shim.tell("hang", at="C_Login")
+    typing = threading.Thread(target=_in_vain, args=(site,))
+    typing.start()
+    site.program.wait_for(lambda: _state(site) != "locked" or None, "the PIN is tried")
+    everybody = family(site.program.pid)
+    site.program.kill()
+    until(
+        lambda: not any(each.exists() for each in everybody), "all are gone", timeout_s=45
+    )  # a PIN may take 90 s
+    typing.join()
+
+
+def _in_vain(site: WalletSite) -> None:
+    with contextlib.suppress(OSError, AssertionError, ValueError):
+        site.unlock()

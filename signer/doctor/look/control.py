@@ -24,9 +24,21 @@ def permission(chain: str) -> str:
     return f"/v1/permissions/{quote(chain, safe='')}"
 
 
-def told(config: Config, path: Path, token_file: str | None, chains: Sequence[str]) -> Told:
-    """Ask what only the control process knows: evidence, rings, permissions."""
+def told(
+    config: Config, path: Path, token_file: str | None, chains: Sequence[str], *, down: str = ""
+) -> Told:
+    """Ask what only the control process knows: evidence, rings, permissions.
+
+    Args:
+        config: the configuration.
+        path: its file.
+        token_file: a file with an access token, if one was named.
+        chains: those whose permission is asked for.
+        down: why there is no control process; then nobody is asked, since its sockets take connections all the same.
+    """
     paths = [NODES, RINGS, *(permission(chain) for chain in chains)]
+    if down:
+        return Told({}, dict.fromkeys(paths, down))
     try:
         client = ControlClient.of(config, path, token_file)
     except (ConfigError, PermissionError) as error:
