@@ -10,7 +10,10 @@ from rig.hsm_home import SOFTHSM
 from rig.program import free_port
 from rig.two_nodes import config
 
+from signer.admin_client import AdminClient
 from signer.config import Listener, TcpAddress
+from signer.doctor.examination import Examination, Wanted
+from signer.doctor.facts import Site
 from signer.doctor.look import audit, control, files, heads, tokens
 from signer.signing.audit import Act, Chain
 
@@ -116,3 +119,18 @@ def test_nobody_is_asked_where_there_is_no_control_process(tmp_path: Path) -> No
     assert found.answers == {}
     assert set(found.problems) == {control.NODES, control.RINGS, control.permission("eos")}
     assert set(found.problems.values()) == {"it does not run"}
+
+
+@pytest.mark.parametrize(("own", "faults"), [(True, 0), (False, 1)])
+def test_a_state_folder_of_somebody_else(own: bool, faults: int, tmp_path: Path) -> None:  # noqa: FBT001
+    """Root that ran something there, for example. The PIN files are not what is to be given away."""
+    uid = tmp_path.stat().st_uid if own else 4321
+    seen = Examination(
+        tmp_path / "signer.toml",
+        config().model_copy(update={"state_dir": tmp_path}),
+        AdminClient(tmp_path / "admin.sock"),
+        Wanted(),
+    )
+    found = list(seen._state_folder(Site(uid, "signer", production=False)))  # noqa: SLF001 - the part that looks
+    assert len(found) == faults
+    assert all(f"chown -R signer: {tmp_path}" in each.remedy for each in found)
