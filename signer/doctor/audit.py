@@ -52,18 +52,21 @@ def _writing(state: Mapping[str, Any]) -> Finding:
             "audit-writes",
             "",
             f"it is not written: {state['degraded']}; signatures go on without it",
-            "make room, or give the folder back to the signer's user; see the line of the disk",
+            "make room, or give the folder back to the signer's user; do not stop it before; runbook, Disk and files",
         )
     if state.get("lost"):
         return failure(
             "audit-writes",
             "",
             f"{state['lost']} entries were lost since the signer started",
-            "look at the disk and at the signer's log; the gap itself is in the audit log",
+            "look at the disk and at the signer's log; the gap itself is in the audit log; runbook, Disk and files",
         )
     waiting = int(state.get("waiting") or 0)
     if waiting > _WAITING:
         return failure(
-            "audit-writes", "", f"{waiting} entries wait for the disk", "look at the disk: iostat -x 1"
+            "audit-writes",
+            "",
+            f"{waiting} entries wait for the disk",
+            "look at the disk: iostat -x 1; runbook, Disk and files",
         )
     return ok("audit-writes", "", f"written, {waiting} entries wait, none lost")

@@ -54,11 +54,9 @@ def _disk(config: Config, host: HostFact) -> Finding:
         return unknown("disk", at, "this user may not look at it", "run this as root or as the signer's user")
     free, log = f"{host.free_bytes / _MB:.0f} MB", f"{host.log_bytes / _MB:.1f} MB"
     text = f"{free} and {host.free_files} files free; the audit log has {log}"
-    remedy = f"make room on the file system of {at}: df -h {at}"
+    remedy = f"make room on the file system of {at}: df -h {at}, df -i {at}; runbook, Disk and files"
     if host.free_bytes < _FREE_FAILURE or host.free_files < _FILES_FAILURE:
-        return failure(
-            "disk", at, f"{text}: soon nothing is logged, and no freeze or rotation is kept", remedy
-        )
+        return failure("disk", at, f"{text}: soon nothing is logged, and no rotation is kept", remedy)
     if host.free_bytes < _FREE_WARNING:
         return warning("disk", at, text, remedy)
     return ok("disk", at, text)
