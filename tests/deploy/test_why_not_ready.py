@@ -46,7 +46,7 @@ def test_every_cause_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     frozen = [{"scope": "node", "name": "a", "reason": "a drill"}]
     quarantined = [{"role": "block", "label": "a-r1-1", "state": "quarantined", "reason": "not on the token"}]
     assert why(_WELL) == obstacle
-    assert why(_WELL | {"tokens": away}) == f"{obstacle}; token a is away CKR_DEVICE_REMOVED"
+    assert why(_WELL | {"tokens": away}) == f"{obstacle}; token a is away: CKR_DEVICE_REMOVED"
     assert why(_WELL | {"frozen": frozen}).startswith(f"{obstacle}; node a is frozen: a drill; 'signer unf")
     expected = f"{obstacle}; key a-r1-1 is quarantined: not on the token"
     assert why(_WELL | {"keys": quarantined}) == expected
