@@ -13,7 +13,7 @@ from unittest import mock
 
 from rig.condition import until_here
 from signer import channel as channels
-from signer import config_file
+from signer import config_file, inheritance
 from signer.control.auth import DATABASE, TokenStore
 from signer.control.process import ControlProcess
 from signer.rotation.journal import Journal
@@ -105,7 +105,8 @@ async def signer_here(site: Site) -> AsyncIterator[SignerHere]:
         return process, channels.Channel(ours, on_message, on_closed)
 
     site.write()
-    with mock.patch.object(child, "start", start):
+    # The control process here is the test's own, which outlives it.
+    with mock.patch.object(child, "start", start), mock.patch.object(inheritance, "end_within"):
         above = Supervisor(site.config, config_file.load(site.config), -1, only=None)
         running = asyncio.create_task(above.run())
         control = await begun
