@@ -42,8 +42,6 @@ log = logging.getLogger("signer.control")
 
 #: How much this process yields to those that sign (nice(2)).
 _NICE = 10
-
-
 #: Longer than an end in order, and than the supervisor waits for one (signer.supervisor.control), in s.
 _ALONE_S = 8
 

@@ -12,7 +12,6 @@ import os
 import shutil
 import signal
 import sqlite3
-import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -23,11 +22,13 @@ import httpx
 import pytest
 from rig.fault_run import FaultRun
 from rig.site import Site
+from rig.small_disk import fill, small_disk
 from rig.tools import Tools
 
 from signer.commands.exit_code import ExitCode
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
@@ -54,20 +55,20 @@ def run(ring: Ring, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultR
     site = Site.whole_copy_of(ring)
     site.timeout_ms = 5
     site.copy_code()
-    site.state.mkdir(mode=0o700)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={_DISK},mode=0700", "none", site.state], check=True)
     try:
-        site.start()
-        run = FaultRun.start(Tools.find(), tmp_path_factory.mktemp("n"), site, long=_LONG)
-        try:
-            yield run
-            print(*run.report, *run.table, sep="\n")  # noqa: T201 - the figures
-        finally:
-            run.node.stop()
+        with small_disk(site.state, _DISK):
+            try:
+                site.start()
+                run = FaultRun.start(Tools.find(), tmp_path_factory.mktemp("n"), site, long=_LONG)
+                try:
+                    yield run
+                    print(*run.report, *run.table, sep="\n")  # noqa: T201 - the figures
+                finally:
+                    run.node.stop()
+            finally:
+                if site.program is not None:
+                    site.stop()
     finally:
-        if site.program is not None:
-            site.stop()
-        subprocess.run(["umount", site.state], check=True)
         site.clean()
 
 
@@ -176,12 +177,7 @@ def the_journal_corrupt(site: Site) -> Iterator[None]:
 def the_disk_full(site: Site) -> Iterator[None]:
     """Nothing can be written: audit entries wait in memory, and are all there when there is room again."""
     ballast = site.state / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError:
-            pass
+    fill(ballast)
     refused = site.command("token", "create", "nobody", "--scope", "view")
     assert refused.returncode == ExitCode.FAILED, refused.stdout
     assert "Traceback" not in refused.stderr

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import resource
 import signal
-import subprocess
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from rig.condition import until
+from rig.small_disk import fill, small_disk
 
 from signer.signing import ledger
 
@@ -52,36 +51,31 @@ def test_what_waited_for_the_disk_is_a_hole_without_a_bound(site: Site, end: sig
 
 def test_a_full_disk_stops_no_freeze_and_no_line_is_lost_by_a_stop_that_nobody_meant(site: Site) -> None:
     """The folder of freezes is there from the start: most file systems need room for a new one. Told once."""
-    site.state.mkdir(mode=0o700)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=0700", "none", site.state], check=True)
     ballast = site.state / "ballast"
-    try:
-        site.start()
-        assert (site.state / "frozen").stat().st_mode & 0o777 == 0o700
-        with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-            while True:
-                file.write(bytes(4096))
-        while (
-            site.status()["audit"]["waiting"] < _SIGNATURES
-        ):  # what the last page of the file has room for is written
+    with small_disk(site.state):
+        try:
+            site.start()
+            assert (site.state / "frozen").stat().st_mode & 0o777 == 0o700
+            fill(ballast)
+            # What the last page of the file has room for is written.
+            while site.status()["audit"]["waiting"] < _SIGNATURES:
+                site.sign("r1-1")
+            assert site.command("freeze", "--all", "--reason", "drill").returncode == 0
+            assert site.refusal("r1-1")[0] == "signer_frozen_exception"
+            assert site.command("unfreeze", "--all").returncode == 0
+
+            refused = site.command("stop")
+            assert refused.returncode == 1
+            assert "would be lost" in refused.stderr
+            assert "signer stop --lose-audit" in refused.stderr
             site.sign("r1-1")
-        assert site.command("freeze", "--all", "--reason", "drill").returncode == 0
-        assert site.refusal("r1-1")[0] == "signer_frozen_exception"
-        assert site.command("unfreeze", "--all").returncode == 0
+            assert len(site.events("audit log degraded; signing goes on")) == 1
 
-        refused = site.command("stop")
-        assert refused.returncode == 1
-        assert "would be lost" in refused.stderr
-        assert "signer stop --lose-audit" in refused.stderr
-        site.sign("r1-1")
-        assert len(site.events("audit log degraded; signing goes on")) == 1
-
-        ballast.unlink()
-        site.wait(lambda status: status["audit"]["waiting"] == 0, "it is written")
-        assert site.command("stop").returncode == 0
-    finally:
-        site.stop()
-        subprocess.run(["umount", site.state], check=True)
+            ballast.unlink()
+            site.wait(lambda status: status["audit"]["waiting"] == 0, "it is written")
+            assert site.command("stop").returncode == 0
+        finally:
+            site.stop()
 
 
 def test_a_person_may_stop_it_on_a_full_disk(site: Site) -> None:

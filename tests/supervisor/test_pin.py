@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from rig.condition import until
 from rig.family import content
+from rig.small_disk import fill, small_disk
 
 from signer.errors import AdminRefusedError
 
@@ -63,24 +62,20 @@ def test_a_wrong_pin_is_tried_once_over_restart_and_reload(site: Site) -> None:
 def test_a_wrong_pin_is_tried_once_also_on_a_disk_that_is_full(site: Site) -> None:
     """The room for its marker was kept before: a restart does not forget it."""
     shim = site.shim("primary")
-    site.state.mkdir(mode=0o700)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=0700", "none", site.state], check=True)
-    try:
-        site.start()
-        site.stop()
-        tried = len(shim.logins())
-        with (site.state / "ballast").open("wb", buffering=0) as file, contextlib.suppress(OSError):
-            while True:
-                file.write(bytes(4096))
-        site.tokens["primary"].home.pin_file.write_text(_WRONG)
-        for _ in range(2):
+    with small_disk(site.state):
+        try:
             site.start()
-            refused(site)
             site.stop()
-        assert len(shim.logins()) == tried + 1
-    finally:
-        site.stop()
-        subprocess.run(["umount", site.state], check=True)
+            tried = len(shim.logins())
+            fill(site.state / "ballast")
+            site.tokens["primary"].home.pin_file.write_text(_WRONG)
+            for _ in range(2):
+                site.start()
+                refused(site)
+                site.stop()
+            assert len(shim.logins()) == tried + 1
+        finally:
+            site.stop()
 
 
 def test_a_changed_pin_file_is_tried_without_being_asked(site: Site) -> None:

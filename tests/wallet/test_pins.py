@@ -319,9 +319,8 @@ def test_no_process_waits_for_a_supervisor_that_is_gone(site: WalletSite) -> Non
     site.program.wait_for(lambda: _state(site) != "locked" or None, "the PIN is tried")
     everybody = family(site.program.pid)
     site.program.kill()
-    until(
-        lambda: not any(each.exists() for each in everybody), "all are gone", timeout_s=45
-    )  # a PIN may take 90 s
+    # Less than the 90 s that a PIN may take.
+    until(lambda: not any(each.exists() for each in everybody), "all are gone", timeout_s=45)
     typing.join()
 
 
