@@ -35,6 +35,8 @@ _PRODUCER = "ours"
 _MOST_S = "90"
 #: More than the row of a balance takes.
 _ROW_BYTES = 512
+#: us, less than a transaction is billed: nodeos bills at least so much (min_transaction_cpu_usage, config.hpp).
+_TRANSACTION_US = 100
 #: EOS. Beside it, the CPU of a stake of 0.0001 EOS is nothing.
 _WHALE = "500000000.0000 EOS"
 
@@ -68,6 +70,20 @@ class Scene:
         """The key that the row names."""
         key: str = self.chain.row(_PRODUCER)["producer_key"]
         return key
+
+    def wait_for_cpu(self, holds: Callable[[int], bool]) -> None:
+        """Wait until the account's limit of CPU (us) is so: a block's stakes count from its end on.
+
+        A rotation takes less than half a second, and found its CPU there (resource_limits.cpp,
+        process_account_limit_updates).
+        """
+
+        def is_so() -> bool:
+            return holds(
+                self.chain.boot.call("chain/get_account", {"account_name": _PRODUCER})["cpu_limit"]["max"]
+            )
+
+        until(is_so, "the chain has applied the stake", interval_s=0.1)
 
     def twist(self, *twists: Callable[[str, Answer], Answer | None]) -> None:
         """Let the proxies change answers: all of them in one way, or each in its own."""
@@ -259,6 +275,7 @@ def test_no_cpu_is_left(scene: Scene) -> None:
         Action("eosio", "delegatebw", whale | {"stake_cpu_quantity": _WHALE}, "eosio"),
         Action("eosio", "undelegatebw", none | {"unstake_cpu_quantity": "99.9999 EOS"}, "eosio"),
     )
+    scene.wait_for_cpu(lambda us: us < _TRANSACTION_US)
     before = scene.key()
     try:
         shown = scene.rotate()
@@ -270,6 +287,7 @@ def test_no_cpu_is_left(scene: Scene) -> None:
     assert shown["state"] == "refused"
     assert "CPU" in shown["reason"]
     assert scene.key() == before
+    scene.wait_for_cpu(lambda us: us > 100 * _TRANSACTION_US)
     assert scene.rotate()["state"] == _SUCCESS
 
 
