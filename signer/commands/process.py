@@ -39,11 +39,12 @@ def status(arguments: argparse.Namespace) -> int:
             print(json.dumps({"state": state_word, "ready": False, "reason": str(error)}, indent=2))
             return ExitCode.UNREACHABLE
         raise
+    state["problems"] = [*(state.get("problems") or []), *_faults(path)]
     if arguments.json:
         print(json.dumps(state, indent=2))
     else:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        print("\n".join(report(state, _wanted_lanes(path), Palette.of_stdout(), width, time.time())))
+        print("\n".join(report(state, Palette.of_stdout(), width, time.time())))
     if state.get("ready") is not True:
         return ExitCode.FAILED
     return ExitCode.FINDINGS if arguments.strict and state.get("problems") else ExitCode.OK
@@ -98,9 +99,11 @@ def _runs(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] not in ("Z", "X")  # proc(5)
 
 
-def _wanted_lanes(path: Path) -> dict[str, int]:
-    """Return how many lanes the file at `path` wants for each token; nothing if it is broken now."""
+def _faults(path: Path) -> list[str]:
+    """Return that the file is broken now: what runs has read it before, and would not start with it."""
     try:
-        return {name: token.lanes for name, token in config_file.load(path).tokens.items()}
-    except ConfigError:
-        return {}
+        config_file.load(path)
+    except ConfigError as error:
+        first = str(error).splitlines()[0].partition("; ")[0]
+        return [f"the file is not valid now, a start or a reload fails: {first}; signer check-config"]
+    return []

@@ -25,14 +25,11 @@ _TOKENS: Final = ("TOKEN", "STATE", "LANES", "REASON")
 _KEYS: Final = ("KEY", "LABEL", "ROLE", "NODE", "TOKEN", "STATE", "SIGNED SINCE START", "LAST", "REASON")
 
 
-def report(
-    state: Mapping[str, Any], wanted_lanes: Mapping[str, int], palette: Palette, width: int | None, now: float
-) -> list[str]:
+def report(state: Mapping[str, Any], palette: Palette, width: int | None, now: float) -> list[str]:
     """Return the lines.
 
     Args:
         state: the answer of the admin socket.
-        wanted_lanes: how many lanes the configuration wants for each token.
         palette: colour, or none.
         width: of the terminal; None where lines may be as long as they like.
         now: s since 1970.
@@ -48,7 +45,7 @@ def report(
         palette.paint("red", plain(f"FROZEN {_frozen(marker, now)}")) for marker in state.get("frozen") or []
     ]
     text += [plain(line) for line in (*_processes(state, now), *_latency(state))]
-    text += ["", *_tokens(state, wanted_lanes, palette)]
+    text += ["", *_tokens(state, palette)]
     return [*text, "", *_keys(state, palette, width, now)]
 
 
@@ -76,13 +73,20 @@ def _span(seconds: float) -> str:
     return f"{seconds / _MINUTE_S:.0f} min" if seconds >= 2 * _MINUTE_S else f"{seconds:.0f} s"
 
 
-def lanes_open(token: Mapping[str, Any], wanted: int | None) -> str:
-    """Return how many lanes have a logged-in session, of how many that are configured."""
-    lanes = token.get("lanes") or []
+def lanes_open(token: Mapping[str, Any]) -> str:
+    """Return how many lanes have a logged-in session, of how many that it should have."""
     if token.get("state") == "closed":
         return "-"  # the process that opens it does not run
-    ready = sum(lane.get("state") in _OPEN for lane in lanes)
-    return f"{ready} of {len(lanes) if wanted is None else wanted}"
+    return f"{_ready(token)} of {token.get('lanes_configured', '?')}"
+
+
+def serves_well(token: Mapping[str, Any]) -> bool:
+    """Whether it is logged in with every lane that it should have."""
+    return token.get("state") == "logged-in" and _ready(token) == token.get("lanes_configured")
+
+
+def _ready(token: Mapping[str, Any]) -> int:
+    return sum(lane.get("state") in _OPEN for lane in token.get("lanes") or [])
 
 
 def _first(state: Mapping[str, Any]) -> str:
@@ -132,21 +136,17 @@ def _latency(state: Mapping[str, Any]) -> list[str]:
     return text
 
 
-def _tokens(state: Mapping[str, Any], wanted: Mapping[str, int], palette: Palette) -> list[str]:
+def _tokens(state: Mapping[str, Any], palette: Palette) -> list[str]:
     tokens = sorted((state.get("tokens") or {}).items(), key=lambda item: item[1].get("state") == "logged-in")
-    rows = [
-        (name, each.get("state"), lanes_open(each, wanted.get(name)), each.get("reason") or "")
-        for name, each in tokens
-    ]
-    colours = [_token_colour(each, wanted.get(name)) for name, each in tokens]
+    rows = [(name, each.get("state"), lanes_open(each), each.get("reason") or "") for name, each in tokens]
+    colours = [_token_colour(each) for _, each in tokens]
     return _table(_TOKENS, rows, colours, palette)
 
 
-def _token_colour(token: Mapping[str, Any], wanted: int | None) -> Colour | None:
+def _token_colour(token: Mapping[str, Any]) -> Colour | None:
     if token.get("state") != "logged-in":
         return "red"
-    lanes = lanes_open(token, wanted)
-    return None if wanted is None or lanes == f"{wanted} of {wanted}" else "yellow"
+    return None if serves_well(token) else "yellow"
 
 
 def _keys(state: Mapping[str, Any], palette: Palette, width: int | None, now: float) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
-from signer.commands.status_report import age, lanes_open
+from signer.commands.status_report import age, lanes_open, serves_well
 from signer.commands.table import plain
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def view(seen: Seen, config: Config, now: float, width: int, height: int) -> lis
     labels = {str(key.public_key): key.label for key in config.keys}
     lines += [Text(), *_producers(seen, labels, now, width)]
     if seen.status is not None:
-        lines += [Text(), _tokens(seen.status, config), *_latency(seen.status)]
+        lines += [Text(), _tokens(seen.status), *_latency(seen.status)]
     room = height - len(lines) - 2
     lines += [Text(), *_decisions(seen, config, labels, max(1, room))]
     shown = lines[:height]
@@ -203,14 +203,11 @@ def _slots(rounds: Sequence[Mapping[str, Any]], width: int) -> Text:
     return line.append_text(Text().join(shown))
 
 
-def _tokens(status: Mapping[str, Any], config: Config) -> Text:
+def _tokens(status: Mapping[str, Any]) -> Text:
     line = Text("tokens ")
     for name, token in (status.get("tokens") or {}).items():
-        wanted = config.tokens[name].lanes if name in config.tokens else None
-        lanes = lanes_open(token, wanted)
-        well = token.get("state") == "logged-in" and (wanted is None or lanes == f"{wanted} of {wanted}")
-        what = lanes if token.get("state") == "logged-in" else str(token.get("state"))
-        line.append(plain(f" {name} {what} "), "green" if well else "bold red")
+        what = lanes_open(token) if token.get("state") == "logged-in" else str(token.get("state"))
+        line.append(plain(f" {name} {what} "), "green" if serves_well(token) else "bold red")
     return line
 
 

@@ -32,6 +32,7 @@ K1 = "EOS5K68vEeBKvkBYCnWoeSPoDxWpyoxj2JEFMgnQtswrGQ1ZeXbgf"
 K1_PUB = "PUB_K1_5K68vEeBKvkBYCnWoeSPoDxWpyoxj2JEFMgnQtswrGQ1a4bJPT"
 NOBODY = 65534
 STATUS = {
+    "problems": [],
     "state": "serving",
     "ready": True,
     "pid": 7,
@@ -40,7 +41,12 @@ STATUS = {
     "started_at": "2024-01-01T00:00:00Z",
     "frozen": [{"scope": "node", "name": "b", "at": "t", "by": "me", "reason": "drill"}],
     "tokens": {
-        "primary": {"state": "logged-in", "reason": "", "lanes": [{"id": 1, "pid": 8, "state": "idle"}]}
+        "primary": {
+            "state": "logged-in",
+            "reason": "",
+            "lanes": [{"id": 1, "pid": 8, "state": "idle"}],
+            "lanes_configured": 2,
+        }
     },
     "keys": [
         {
@@ -285,16 +291,28 @@ def test_strict_status_is_5_with_a_problem(
     assert signer("status").code == (0 if ready else 1)
 
 
-def test_status_counts_lanes_by_what_is_configured(signer: Signer, answers: Answers, site: Path) -> None:
-    """Two lanes are wanted where the file says nothing; a broken file leaves the number of those that are there."""
+def test_status_counts_lanes_by_what_is_configured(signer: Signer, answers: Answers) -> None:
     answers.json("/v1/status", STATUS)
-    wanted = signer("status").out
+    shown = signer("status").out
+
+    assert "  1 of 2" in shown
+    assert "SIGNED SINCE START" in shown
+
+
+def test_status_tells_that_the_file_is_broken_now(signer: Signer, answers: Answers, site: Path) -> None:
+    """What runs goes on with what it has read; who asks should not hear of it at the next start."""
+    answers.json("/v1/status", STATUS | {"problems": ["x"]})
+    assert "not valid" not in signer("status").out
     with (site / "signer.toml").open("a", encoding="utf-8") as file:
         file.write("\nnonsense = 1\n")
 
-    assert "  1 of 2" in wanted
-    assert "SIGNED SINCE START" in wanted
-    assert "  1 of 1" in signer("status").out
+    shown = signer("status")
+    assert "attention: x\n" in shown.out
+    assert "attention: the file is not valid now, a start or a reload fails: " in shown.out
+    assert "nonsense" in shown.out
+    problems = json.loads(signer("status", "--json").out)["problems"]
+    assert [problem.partition(",")[0] for problem in problems] == ["x", "the file is not valid now"]
+    assert signer("status", "--strict").code == 5
 
 
 def test_status_tells_what_was_not_signed_and_how_the_audit_log_is(signer: Signer, answers: Answers) -> None:

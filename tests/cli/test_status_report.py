@@ -51,15 +51,20 @@ STATE: dict[str, Any] = {
         "a": {"R1": {"p50_ms": 0.9, "p99_ms": 2.0, "worst_ms": 4.5, "above_timeout": 1, "count": 600}}
     },
     "tokens": {
-        "well": {"state": "logged-in", "reason": "", "lanes": [{"state": "idle"}, {"state": "busy"}]},
-        "away": {"state": "away", "reason": "gone", "lanes": []},
+        "well": {
+            "state": "logged-in",
+            "reason": "",
+            "lanes": [{"state": "idle"}, {"state": "busy"}],
+            "lanes_configured": 2,
+        },
+        "away": {"state": "away", "reason": "gone", "lanes": [], "lanes_configured": 2},
     },
     "keys": [_key("p", "probe"), _key("b", "block"), _key("q", "block", "quarantined", reason="doubled")],
 }
 
 
 def _shown(palette: Palette = PLAIN, width: int | None = None) -> list[str]:
-    return report(STATE, {"well": 2, "away": 2}, palette, width, NOW)
+    return report(STATE, palette, width, NOW)
 
 
 def test_what_is_wrong_comes_first() -> None:
@@ -81,7 +86,7 @@ def test_a_freeze_that_does_not_say_whose_it_is() -> None:
     """A file that a person made by hand, or for whose content the disk had no room."""
     marker = {"scope": "all", "name": "", "at": "", "by": "", "reason": "frozen by a file"}
 
-    text = report(STATE | {"frozen": [marker]}, {}, PLAIN, None, NOW)
+    text = report(STATE | {"frozen": [marker]}, PLAIN, None, NOW)
 
     assert text[2] == "FROZEN all: frozen by a file (nobody knows by whom)"
 
@@ -93,7 +98,7 @@ def test_a_control_process_that_hangs_is_not_called_ready(answers: bool, word: s
         "answers": {"signing": True, "control": answers},
     }
 
-    assert f"control process: {word}   pid 9" in report(state, {}, PLAIN, None, NOW)
+    assert f"control process: {word}   pid 9" in report(state, PLAIN, None, NOW)
 
 
 def test_columns_are_aligned_and_a_narrow_terminal_has_no_public_keys() -> None:

@@ -43,7 +43,7 @@ STATUS: dict[str, Any] = {
     "latency": {
         "a": {"R1": {"p50_ms": 0.9, "p99_ms": 2.0, "worst_ms": 4.5, "above_timeout": 0, "count": 600}}
     },
-    "tokens": {"block": {"state": "logged-in", "lanes": [{"state": "idle"}] * 2}},
+    "tokens": {"block": {"state": "logged-in", "lanes": [{"state": "idle"}] * 2, "lanes_configured": 2}},
 }
 PRODUCER = Producer(
     {
