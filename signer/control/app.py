@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 
 import signer
+from signer import telemetry
 from signer.control import (
     destruction,
     events,
@@ -133,6 +134,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry=telemetry.OFF,
     )
     app.state.gate = Gate(token_store)
     app.state.services = Services(

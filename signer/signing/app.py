@@ -17,6 +17,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from signer import telemetry
 from signer.signing import envelope
 from signer.signing.envelope import FaultError
 from signer.signing.fast_request import OF_WEB_PAGES
@@ -143,7 +144,9 @@ def _unknown_endpoint() -> Response:
 
 def _api(guard: Guard, keys: Keyring) -> FastAPI:
     """Everything but sign_digest."""
-    api = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    api = FastAPI(
+        openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, telemetry=telemetry.OFF
+    )
 
     @api.exception_handler(HTTPException)
     async def unknown(_request: Request, _error: Exception) -> Response:

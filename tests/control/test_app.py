@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from rig.control_site import is_problem
+from rig.tracer_provider import Provider
 
 from signer.control.border import HEADERS
 from signer.errors import AdminError
@@ -26,6 +27,13 @@ def test_health_needs_no_token_and_says_nothing(site: Site) -> None:
     for path in (LIVE, "/v1/health/ready"):
         answer = site.ask(path)
         assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+def test_no_telemetry_sees_a_request(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the environment has configured: a request has a token in it."""
+    provider = Provider.install(monkeypatch)
+    assert site.ask("/v1/whoami", token=site.token("view")).status_code == 200
+    assert provider.asked == 0
 
 
 def test_a_broken_store_is_alive_but_not_ready(site: Site) -> None:
