@@ -146,13 +146,13 @@ def decide(  # noqa: PLR0911 - one return for each case of the table
         return None
     overtaken = lease.overtook == authority.active
     if ask.key in authority.active:
-        if not overtaken and not _has(authority.active, lease.holder, nodes):
+        if not overtaken and not accepts(authority.active, lease.holder, nodes):
             return Claim.AUTHORITY
         return Claim.MISSED if _absent(lease, authority) else None
     if overtaken:
         return None
     for coming in authority.coming:
-        if ask.key in coming and not _has(coming, lease.holder, nodes):
+        if ask.key in coming and not accepts(coming, lease.holder, nodes):
             return Claim.SUCCESSOR
     return None
 
@@ -174,7 +174,8 @@ def seen(lease: Lease, authority: Authority) -> Lease:
     return replace(lease, overtook=None)
 
 
-def _has(keys: frozenset[str], node: str, nodes: Mapping[str, str]) -> bool:
+def accepts(keys: frozenset[str], node: str, nodes: Mapping[str, str]) -> bool:
+    """Return whether an authority of these keys has one of `node`; `nodes` has the node of each key here."""
     return any(nodes.get(key) == node for key in keys)
 
 

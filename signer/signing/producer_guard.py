@@ -9,7 +9,7 @@ In mode `observe` nothing is refused; what `enforce` would have refused becomes 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from signer.signing import lease as leases
 from signer.signing import slot
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from signer.signing.lease import Authority
 
 _NS_PER_S = 1_000_000_000
+#: Who has one of these has it by what it was given before, or by the chain, and not by others' absence.
+_RIGHTFUL: Final = (Claim.HOLDER, Claim.AUTHORITY)
 #: News that waits to be told; what does not fit is counted all the same.
 _MOST_NEWS = 100
 
@@ -138,9 +140,10 @@ class ProducerGuard:
             FaultError: rule `lease` or `slot`.
         """
         now_ns = self._monotonic_ns()
-        if self.terms.lease == "enforce" and self._claim(node, key, now_ns) is None:
+        claim = self._claim(node, key, now_ns)
+        if self.terms.lease == "enforce" and claim is None:
             raise refuse("lease", self._not_holder(node, key, caller, now_ns))
-        if self._slot_enforced() and self._is_taken(node, digest, now_ns):
+        if self._slot_enforced() and self._is_taken(Ask(node, key, now_ns), digest, claim):
             raise refuse("slot", self._same_slot(node, key, caller, now_ns))
 
     def check_rate(self, node: str, key: str, caller: str) -> None:
@@ -149,7 +152,7 @@ class ProducerGuard:
         Raises:
             FaultError: rule `rate`.
         """
-        if self.terms.rate == "enforce" and self._has_enough(node, self._monotonic_ns()):
+        if self.terms.rate == "enforce" and self._has_enough(node, key, self._monotonic_ns()):
             raise refuse("rate", self._too_many(key, caller))
 
     def give(self, node: str, key: str, digest: bytes, caller: str) -> None:
@@ -167,7 +170,9 @@ class ProducerGuard:
             self._hold(node, key, claim, now_ns)
         self._rate.give(now_ns)
         self._rates[node].give(now_ns)
-        self._last = Given(node, digest, now_ns, claimed=claim is not None)
+        # Of one block that two nodes were given, the slot is the first one's.
+        if not slot.same_block(self._last, node, digest, now_ns):
+            self._last = Given(node, digest, now_ns, claimed=claim is not None)
         if self.savanna and self.terms.height == "observe":
             number = self._height.give(digest)
             if number is not None:
@@ -190,27 +195,32 @@ class ProducerGuard:
         """With the lease, or with heights: a Savanna chain has no such guard in nodeos."""
         return self.terms.lease == "enforce" or (self.savanna and self.terms.height == "observe")
 
-    def _is_taken(self, node: str, digest: bytes, now_ns: int) -> bool:
-        """Whether another node was given this slot. Who holds the lease has it all the same if the other one does not.
+    def _is_taken(self, ask: Ask, digest: bytes, claim: Claim | None) -> bool:
+        """Whether another node was given this slot, and that counts against this one.
 
-        Else whoever reaches the listener of a node that does not produce could take each slot before the other one.
+        It does not if this one holds the lease, or gets it from the chain, and the other one had no claim or no key
+        that the chain accepts, so that what it was given makes no block. Else whoever reaches the listener of a node
+        that does not produce could take each slot before the other one.
         """
         last = self._last
-        if not slot.same(last, node, digest, now_ns):
+        if not slot.same(last, ask.node, digest, ask.now_ns):
             return False
         assert last is not None  # noqa: S101 - another node signed
-        return last.claimed or self.lease is None or self.lease.holder != node
+        if claim not in _RIGHTFUL:
+            return True
+        active = self.authority.active if self.authority is not None else frozenset()
+        makes_none = ask.key in active and not leases.accepts(active, last.node, self._nodes)
+        return not makes_none and (last.claimed or claim is not Claim.HOLDER)
 
-    def _has_enough(self, node: str, now_ns: int) -> bool:
+    def _has_enough(self, node: str, key: str, now_ns: int) -> bool:
         """Whether a signature is one too many of the producer's.
 
-        Where the lease is only observed, its holder is not refused for what others were given: else whoever reaches the
-        listener of a node that does not produce could use up what the other one needs.
+        Who holds the lease, or gets it because the chain accepts no other node, is not refused for what others were
+        given: else whoever reaches the listener of a node that does not produce could use up what the other one needs.
         """
         if not self._rate.exceeded(now_ns):  # nearly always
             return False
-        lease = self.lease
-        if self.terms.lease != "observe" or lease is None or lease.holder != node:
+        if self.terms.lease == "off" or self._claim(node, key, now_ns) not in _RIGHTFUL:
             return True
         return self._rates[node].exceeded(now_ns)
 
@@ -221,7 +231,7 @@ class ProducerGuard:
                 self._tell("lease", self._not_holder(node, key, caller, now_ns))
             if slot.same(self._last, node, digest, now_ns):
                 self._tell("slot", self._same_slot(node, key, caller, now_ns))
-        if self.terms.rate == "observe" and self._has_enough(node, now_ns):
+        if self.terms.rate == "observe" and self._has_enough(node, key, now_ns):
             self._tell("rate", self._too_many(key, caller))
 
     def _tell(self, rule: str, text: str) -> None:
@@ -286,7 +296,11 @@ class ProducerGuard:
         for name, rate in self._rates.items():
             rate.before(at_ns for node, at_ns in given if node == name)
         if given and (self._last is None or self._last.at_ns < given[-1][1]):
-            self._last = Given(given[-1][0], b"", given[-1][1])
+            node, at_ns = given[-1]
+            lease = self.lease
+            # A claim makes the node the holder. Only a person can have given the lease away since.
+            claimed = lease is None or lease.holder == node or at_ns <= lease.signed_ns
+            self._last = Given(node, b"", at_ns, claimed=claimed)
 
     def state(self) -> dict[str, Any]:
         """Return what `signer status` shows of it."""

@@ -170,6 +170,53 @@ def test_who_asks_at_a_node_that_does_not_produce_takes_no_slot_from_the_holder(
     assert set(world.seen) == seen
 
 
+@pytest.mark.parametrize(("lease", "savanna"), [("enforce", False), ("observe", True)])
+def test_who_asks_at_the_node_that_production_left_takes_nothing_from_the_one_that_has_it(
+    lease: str,
+    savanna: bool,  # noqa: FBT001 - a case
+) -> None:
+    """It holds the lease, and asks so often that no time is free of it and the producer's rate is used up."""
+    world = World(lease=lease, savanna=savanna)
+    assert [world.ask("a1", number(height), after_ms=250) for height in range(24)] == [""] * 24
+    world.guard.see(Authority(frozenset({"b1"})), 21, savanna=savanna)
+    for height in range(24, 48):
+        world.ask("a1", number(height), after_ms=200)
+        assert world.ask("b1", number(height), after_ms=50) == "", height
+        world.ask("a1", number(height), after_ms=250)
+    assert world.guard.lease is not None
+    assert world.guard.lease.holder == "B"
+    assert world.guard.lease.claim is Claim.AUTHORITY
+
+
+def test_a_slot_of_a_node_that_the_chain_accepts_too_is_waited_for() -> None:
+    """The holder's key is retired; a third node with an active key was given this slot, before that was seen."""
+    world = World(lease="off", savanna=True)
+    world.ask("a1", number(1))
+    world.guard.see(Authority(frozenset({"a1", "b1"})), 21, savanna=True)
+    assert world.ask("b1", number(1), after_ms=50) == "slot"
+
+
+def test_after_a_restart_the_slot_is_the_holders_as_before() -> None:
+    """Not of who was given one without a claim; of a holder that a person replaced since, it is."""
+    for other, taken, rule in (("B", False, ""), ("B", True, "slot"), ("A", False, "")):
+        world = World(lease="observe", savanna=True)
+        at_ns = world.now_ns - 300 * MS
+        claim = Claim.TAKEN if taken else Claim.FIRST
+        signed_ns = world.now_ns - (100 if taken else 800) * MS
+        world.guard.take(Lease("A", claim, 0.0, 0.0, signed_ns))
+        world.guard.before([(other, at_ns)])
+        assert world.ask("a1", number(2), after_ms=1) == rule
+
+
+def test_the_same_block_does_not_make_the_slot_another_nodes() -> None:
+    world = World(lease="off", savanna=True)
+    one = number(1)
+    world.ask("a1", one)
+    assert world.ask("b1", one, after_ms=50) == ""
+    assert world.ask("b1", number(1), after_ms=50) == "slot"
+    assert world.ask("a1", number(1), after_ms=50) == ""
+
+
 def test_a_holder_waits_for_the_slot_after_the_one_that_its_predecessor_had() -> None:
     """Also where a person gave it the lease in between: that one had a right to its signature."""
     world = World(lease="observe", savanna=True)
