@@ -200,13 +200,16 @@ class Follower:
         """
         if not self._signs:
             return
-        blocks = self._watcher.unjudged()
+        # All are asked for before any is judged: one that was judged and not looked at would be seen no more.
+        told = [
+            (block, await self._supervisor.issued(block.producer_signature))
+            for block in self._watcher.unjudged()
+        ]
         now = self._monotonic()
         asked: dict[str, float] = {}
         suspects = []
-        for block in blocks:
+        for block, issued in told:
             signature = block.producer_signature
-            issued = await self._supervisor.issued(signature)
             first = self._asked.get(signature, now)
             if issued is not None:
                 self._watcher.judge(signature, Origin(issued.key, issued.node))

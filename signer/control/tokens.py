@@ -98,6 +98,7 @@ async def create(body: TokenBody, person: Admin, services: Given) -> NewToken:
     now = services.clock()
     expires_at = now + timedelta(days=body.days)
     scopes = ", ".join(sorted(set(body.scopes)))
+    # First: a line about a token that was not made, by a conflict, harms nobody; a token without a line might.
     await services.supervisor.act("token-create", person.name, f"for {body.name[:63]!a}, scopes {scopes}")
     try:
         token = services.tokens.create(body.name, body.scopes, expires_at, now)

@@ -1,6 +1,6 @@
 """The alarms in force. Events outlive a restart, in one small file.
 
-Laws: an event stands until `dismiss`; any other alarm until it is cleared, or the process that raised it has ended. The
+Laws: an event stands until `dismiss`; any other alarm until the process that raised it clears it, or has ended. The
 file is a copy for the next start: one that cannot be written is said in the log and stops nothing.
 """
 
@@ -68,15 +68,15 @@ class Alarms:
             self._on_change(alarm, True)
             self._keep(name)
 
-    def cleared(self, name: str, subject: str) -> None:
-        """The condition has ended. An event stands all the same."""
-        if name in MEANINGS and not MEANINGS[name].event:
+    def cleared(self, source: str, name: str, subject: str) -> None:
+        """The condition has ended, says `source`. An event stands all the same, and so does what another one raised."""
+        if name in MEANINGS and not MEANINGS[name].event and self._sources.get((name, subject)) == source:
             self._end(name, subject)
 
     def ended(self, source: str) -> None:
         """A process has ended: nobody would clear what it raised."""
         for key in [key for key, raised_by in self._sources.items() if raised_by == source]:
-            self.cleared(*key)
+            self.cleared(source, *key)
 
     def dismiss(self, name: str, subject: str | None) -> list[Alarm]:
         """A person has seen it: end an alarm, or all of that name where no subject is given. Return what ended.

@@ -101,11 +101,11 @@ class Answers:
         if question["on"]:
             alarms.raised("control", question["name"], question["subject"], question["text"])
         else:
-            alarms.cleared(question["name"], question["subject"])
+            alarms.cleared("control", question["name"], question["subject"])
         return {}
 
     async def _audit_head(self, _: Message) -> Message:
-        return self._supervisor.audit_head._asdict()
+        return self._supervisor.audit_head()._asdict()
 
     async def _checkpoint(self, question: Message) -> Message:
         given = audit.Checkpoint(**question["checkpoint"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,6 +28,8 @@ _GATHER_S = 0.05
 #: What the disk did not take is tried again so often, in s, also while nothing else comes.
 _AGAIN_S = 5.0
 _BYTES_PER_MB = 1_000_000
+#: A checkpoint is of the newest line that was given, or of one just before: of a process that was asked and replaced.
+_HEADS = 8
 
 
 class Head(NamedTuple):
@@ -58,6 +61,7 @@ class AuditLog:
         self._repeats = Repeats(settings.refusals_per_minute)
         self._minute: asyncio.TimerHandle | None = None
         self._counted = 0
+        self._given: deque[Head] = deque(maxlen=_HEADS)
         self._degraded = ""
         self._logged: str | None = None
         self._again: asyncio.TimerHandle | None = None
@@ -96,12 +100,20 @@ class AuditLog:
         """Take an administrative act."""
         self._take(Act(timestamp(moment), name, by, detail))
 
+    def give_head(self) -> Head:
+        """Return the last line that is on the disk, to make a checkpoint of."""
+        self._given.append(self.head)
+        return self.head
+
     async def checkpoint(self, entry: Checkpoint) -> int:
         """Take a checkpoint; return the number of the last line once it is on the disk.
 
         Raises:
+            FormatError: it is of no line that was given for one: from it on the log would contradict itself.
             AuditError: it is not, and waits with what else waits.
         """
+        if Head(entry.upto, entry.hash) not in self._given:
+            raise FormatError(f"line {entry.upto} with that hash was not given to make a checkpoint of")
         self._take(entry)
         while self._waiting or (self._writing is not None and not self._writing.done()):
             assert self._writing is not None  # noqa: S101 - _take began it

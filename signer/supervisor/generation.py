@@ -210,7 +210,7 @@ class Generation(Worker):
         elif kind == alarm.MESSAGE and message["on"]:
             self._alarms.raised(self._source, message["name"], message["subject"], message["text"])
         elif kind == alarm.MESSAGE:
-            self._alarms.cleared(message["name"], message["subject"])
+            self._alarms.cleared(self._source, message["name"], message["subject"])
         elif kind == "wallet-used":
             self._wallet.used()
         elif kind == "wallet":

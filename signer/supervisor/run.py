@@ -458,17 +458,19 @@ class Supervisor:
             return
         self._decision(entry)
 
-    @property
     def audit_head(self) -> Head:
-        """The last line of the audit log that is on the disk."""
-        return self._audit.head
+        """Return the last line of the audit log that is on the disk, to make a checkpoint of."""
+        return self._audit.give_head()
 
     async def checkpoint(self, checkpoint: audit.Checkpoint) -> int:
         """Write a checkpoint into the audit log; return the number of the last line once it is on the disk.
 
         Raises:
+            FormatError: it is of no line that was given for it, or not by an audit key of the configuration.
             AuditError: it cannot be written now.
         """
+        if checkpoint.key not in {str(key.public_key) for key in self.config.keys if key.role == "audit"}:
+            raise FormatError(f"{checkpoint.key} is no audit key of this signer")
         return await self._audit.checkpoint(checkpoint)
 
     def act(self, name: str, by: str, detail: str | None) -> None:
@@ -899,7 +901,7 @@ class Supervisor:
     def _hand_over(self, config: Config, replacement: Generation | None) -> asyncio.Task[None] | None:
         """Let `replacement` be the current generation. Returns the draining of the one before."""
         old, self._current, self._preparing = self._current, replacement, None
-        self.alarms.cleared("upgrade-incomplete", "")
+        self.alarms.cleared("supervisor", "upgrade-incomplete", "")
         wanted = {listener.address for listener in selection.served_listeners(config, self._only)}
         for address in set(self._bound) - wanted:
             sockets.release(self._bound.pop(address))

@@ -90,6 +90,7 @@ class World:
         self.chain = Chain()
         self.now = 100.0
         self.answers = True
+        self.forgets: int | None = None
         self.signs = True
         self.seen: list[Sighting] = []
         self.suspects: list[int] = []
@@ -109,6 +110,8 @@ class World:
         if not self.answers:
             raise AdminError("the supervisor does not answer")
         number = int(signature.rpartition("_")[2])
+        if number == self.forgets:
+            raise AdminError("the supervisor does not answer")
         return Issued(signature, KEY_A, "a", datetime.now(UTC)) if number % 2 == 0 else None
 
     async def sighted(self, sighting: Sighting) -> bool:
@@ -152,6 +155,24 @@ def test_it_catches_up_judges_and_tells() -> None:
     asked = world.chain.asked
     world.turns(2)
     assert world.chain.asked == asked + 2, "what is known is not asked for again"
+
+
+def test_a_supervisor_that_falls_silent_among_blocks_hides_none() -> None:
+    """Blocks that are asked for before it does are looked at all the same, once it answers."""
+    world = World()
+    world.turns(6)
+    world.forgets = 951
+    for _ in range(4):
+        with pytest.raises(AdminError):
+            world.turns()
+        world.now += 0.5
+    world.forgets = None
+    world.turns(8)
+    others = [
+        each.block.number for each in world.follower.slots(1000) if each.block and each.state.value == "other"
+    ]
+    assert sorted(world.suspects) == sorted(others)
+    assert len(others) > 10
 
 
 def test_a_chain_that_does_not_answer_is_told_and_what_was_seen_stays_as_old_as_it_is() -> None:

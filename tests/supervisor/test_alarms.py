@@ -52,8 +52,10 @@ def test_a_condition_ends_with_its_cause_and_an_event_by_a_person(tmp_path: Path
     assert book.standing() == [("wet", "roof", 2), ("struck", "", 1)]
     assert book.alarms.standing()[0].text == "it rains more"
 
-    book.alarms.cleared("wet", "roof")
-    book.alarms.cleared("struck", "")
+    book.alarms.cleared("control", "wet", "roof")
+    assert len(book.standing()) == 2, "another process has no say in it"
+    book.alarms.cleared("signing-1", "wet", "roof")
+    book.alarms.cleared("signing-1", "struck", "")
     assert book.standing() == [("struck", "", 1)]
 
     assert [each.name for each in book.alarms.dismiss("struck", None)] == ["struck"]

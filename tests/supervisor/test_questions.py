@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ from rig.signer_here import signer_here
 from signer.antelope.keys import Digest, PublicKey
 from signer.antelope.recovery import recover
 from signer.errors import AdminError, RefusedError, SigningError
+from signer.signing import checkpoint
 from signer.signing.audit_reader import verify
 from signer.signing.service import Decision
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from rig.site import Site
 
     from signer.antelope.signature import Signature
+    from signer.signing.audit import Checkpoint
 
 
 def run(scenario: Awaitable[None]) -> None:
@@ -221,6 +224,32 @@ def test_the_control_process_can_write_nothing_in_the_name_of_the_signer(whole: 
     entries = audit(whole)
     assert [entry["detail"] for entry in entries if entry.get("act") == "rotation-approve"] == ["rotation 17"]
     assert not [entry for entry in entries if entry["kind"] == "decision"]
+
+
+def test_the_control_process_can_write_no_checkpoint_that_the_log_contradicts(whole: Site) -> None:
+    """It has the audit key. From a wrong one on, nobody could verify the log."""
+
+    async def scenario() -> None:
+        async with signer_here(whole) as here:
+            ask = here.control.supervisor
+
+            async def given(label: str, role: str, seq: int, line_hash: str) -> Checkpoint:
+                by = key(whole, label, "control")
+                bare = checkpoint.unsigned("2026-11-27T12:00:00.000000Z", seq, line_hash, "me", by)
+                signature = await here.control.keys.sign(by, checkpoint.digest(bare), "drill", role=role)
+                return replace(bare, signature=str(signature))
+
+            seq, line_hash = await ask.audit_head()
+            with pytest.raises(AdminError, match=f"line {seq} with that hash was not given"):
+                await ask.checkpoint(await given("audit-r1", "audit", seq, "ab" * 32))
+            with pytest.raises(AdminError, match="was not given"):
+                await ask.checkpoint(await given("audit-r1", "audit", 1, line_hash))
+            with pytest.raises(AdminError, match="is no audit key of this signer"):
+                await ask.checkpoint(await given("rotation-r1", "rotation", seq, line_hash))
+            assert await ask.checkpoint(await given("audit-r1", "audit", seq, line_hash)) > seq
+
+    run(scenario())
+    audit(whole)
 
 
 #: secp256k1's generator: a public key of nobody here.
