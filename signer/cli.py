@@ -186,7 +186,7 @@ def _add_process(commands: _Commands) -> None:
         commands,
         "upgrade",
         ("upgrade", "upgrade"),
-        "let the code that is on disk now take over, without losing a request",
+        "let the code that is on disk now take over, without closing a listener",
     )
     stop = _add(commands, "stop", ("process", "stop"), "end the signer and wait until it is gone")
     stop.add_argument(

@@ -120,6 +120,11 @@ METRICS: Final = (
         "What a guard saw and did not refuse, since the signing process started.",
         ("chain", "rule"),
     ),
+    Metric(
+        "signer_repeated_requests_total",
+        "counter",
+        "Requests for a digest that the same key had signed minutes before, since the signing process started.",
+    ),
     Metric("signer_audit_lines_total", "counter", "Lines of the audit log, from its first one on."),
     Metric("signer_audit_waiting_lines", "gauge", "Audit lines that are not on disk yet."),
     Metric("signer_audit_lost_lines_total", "counter", "Audit lines that could not be kept."),

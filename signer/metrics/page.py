@@ -150,6 +150,8 @@ def _tokens(page: _Page, status: Status) -> None:
 
 
 def _guards(page: _Page, status: Status) -> None:
+    if "repeated" in status["counters"]:
+        page.add("signer_repeated_requests_total", status["counters"]["repeated"])
     for chain, guard in status["guards"].items():
         if guard["holder"] is not None:
             page.add("signer_lease_holder", 1, chain, guard["holder"])

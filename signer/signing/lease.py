@@ -31,7 +31,9 @@ hours if no API node answers. N asks for `key`, H holds the lease:
 - After 12 the other cases hold as ever: given to a node without an active key, the lease goes back by 5.
 - Only signatures that were given count for 3 and 7: a holder whose token fails does not keep the lease by asking.
 - A restart keeps the holder and begins its silence anew.
-- What this cannot stop: a node of another signer. Two signers share nothing; the registered key is what tells them
+- What this cannot stop: somebody who keeps asking for a key of the holder, in cases 4 and 6. That holder is never
+  silent, and does not lack a signature while slots are missed: a person moves the lease.
+- And a node of another signer. Two signers share nothing; the registered key is what tells them
   who produces.
 """
 

@@ -24,11 +24,10 @@ pytestmark = pytest.mark.chaos
 
 #: The law on a freeze, in s. Measured on an idle machine in tests/bench; three tries here.
 _CONFIRMED_S = 0.1
-_ATTEMPTS = 3
 
 
 def test_of_two_nodes_that_ask_with_one_key_only_its_own_gets_a_signature(site: Site) -> None:
-    """Also when both ask at once and for the same digest: the other is refused before the token is asked."""
+    """Also when both ask at once, each for blocks of its own."""
     site.start()
     replies: list[Any] = []
 
@@ -86,13 +85,12 @@ def test_a_freeze_is_confirmed_within_100_ms_while_every_lane_hangs_and_control_
     took_s = []
     with Load(whole, *clients, first=0) as load:
         whole.wait(every_lane_is_busy, "every lane hangs")
-        for _ in range(_ATTEMPTS):
+        # Each try is the first freeze of something: what is frozen already is confirmed at once.
+        for scope, name in (("node", "primary"), ("node", "standby"), ("all", "")):
             os.kill(whole.status()["control"]["pid"], signal.SIGKILL)
             began = time.monotonic()
-            whole.admin.post("/v1/freeze", {"scope": "all", "name": "", "reason": "drill"})
+            whole.admin.post("/v1/freeze", {"scope": scope, "name": name, "reason": "drill"})
             took_s.append(time.monotonic() - began)
-            if took_s[-1] < _CONFIRMED_S:
-                break
             whole.wait(lambda status: status["control"]["state"] == "ready", "control is back")
         for shim in shims:
             shim.tell("ok")

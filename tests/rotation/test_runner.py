@@ -556,6 +556,7 @@ def test_it_is_aborted_at_once_before_anything_is_signed(
     async def test(rotations: Rotations) -> None:
         aborted = await _abort_in(world, rotations, state)
         assert (aborted.state, aborted.abort_by) == (State.ABORTED, "carol")
+        assert world.desk.acts[-1][:2] == ("rotation-abort", "carol")
         await asyncio.sleep(30)
         assert rotations.get(aborted.id) == aborted
         assert not world.pushed

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import uvloop
 from rig.condition import until
+from rig.scrape import of_admin
 from rig.signer_here import signer_here
 from rig.site import Load
 
@@ -98,6 +99,10 @@ def test_one_node_signs_and_the_other_is_refused_until_a_person_decides(site: Si
     assert "signer lease take standby" in message
     site.wait(lambda _: "lease" in alarms(site), "an alarm")
     assert any("alarm lease: rule lease" in problem for problem in site.status()["problems"])
+    page = of_admin(site)
+    assert page.value("signer_guard_mode", chain="local", rule="lease", mode="enforce") == 1
+    assert page.value("signer_lease_holder", chain="local", node="primary") == 1
+    assert page.value("signer_requests_total", node="standby", verdict="refused", rule="lease") == 1
 
     take(site, "standby")
     site.sign("r1-1", node="standby")
@@ -217,6 +222,9 @@ def test_observed_both_sign_and_the_alarm_says_what_enforce_would_do(site: Site)
     site.wait(lambda _: "lease" in alarms(site), "an alarm")
     assert site.status()["guards"]["local"]["observed"]["lease"] == 1
     assert site.status()["counters"]["rules"] == {}
+    page = of_admin(site)
+    assert page.value("signer_guard_observed_total", chain="local", rule="lease") == 1
+    assert page.value("signer_guard_mode", chain="local", rule="lease", mode="observe") == 1
 
 
 def test_the_command_line_shows_and_gives_it(site: Site) -> None:
@@ -402,6 +410,13 @@ def test_the_same_digest_gets_the_same_signature(site: Site, label: str) -> None
         ("signed", True, 1),
         ("repeated", False, 1),
     ]
+    for each, caller in zip(decisions, ("uid ", "127.0.0.1:"), strict=True):
+        assert (each["node"], each["key"], each["role"]) == ("primary", key, "block")
+        assert each["caller"].startswith(caller)
+        assert 0 < each["micros"] < 5_000_000
+    assert decisions[0]["lane"] in {
+        str(lane["id"]) for lane in site.status()["tokens"]["primary"]["lanes"]
+    }, decisions[0]
 
 
 def test_a_repeat_needs_no_token_and_no_room_in_the_rate(site: Site) -> None:
@@ -430,6 +445,7 @@ def test_where_repeats_are_not_enforced_the_token_signs_again(site: Site, mode: 
     key, digest = site.key("r1-1"), secrets.token_hex(32)
     assert site.ask(key, digest=digest).body != site.ask(key, digest=digest).body
     assert site.status()["counters"]["repeated"] == counted
+    assert of_admin(site).value("signer_repeated_requests_total") == counted
 
 
 # -- height ------------------------------------------------------------------------------------------------
