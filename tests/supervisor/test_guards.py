@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import uvloop
-from rig.condition import until
+from rig.condition import until, until_here
 from rig.scrape import of_admin
 from rig.signer_here import signer_here
 from rig.site import Load
@@ -286,6 +286,42 @@ def test_the_chain_moves_it(whole: Site) -> None:
             await here.wait(
                 lambda status: any(each["name"] == "lease-moved" for each in status["alarms"]), "an alarm"
             )
+
+    run(scenario())
+
+
+def test_who_keeps_asking_at_the_node_that_production_left_stops_nobody(whole: Site) -> None:
+    """It holds the lease, and is given a signature ten times a second, until the chain has another node's key."""
+    whole.tables = [*ENFORCED, 'rate = "enforce"', "rate_limit = 24", "rate_window_s = 120"]
+    a, b = whole.key("r1-1"), whole.key("r1-1", "standby")
+
+    async def scenario() -> None:
+        async with signer_here(whole) as here:
+
+            async def see(active: str) -> None:
+                await here.control.supervisor.sighted(replace(SEEN, active=(active,), row=(active,)))
+
+            async def asked(node: str) -> str:
+                return await asyncio.to_thread(rule, whole, "r1-1", node)
+
+            async def served() -> bool:
+                return await asked("standby") == ""
+
+            async def keep_asking() -> None:
+                while True:
+                    rules.append(await asked("primary"))
+                    await asyncio.sleep(0.1)
+
+            rules: list[str] = []
+            await see(a)
+            asking = asyncio.create_task(keep_asking())
+            await here.wait(lambda _: "rate" in rules, "the producer's signatures are used up")
+            await see(b)
+            await until_here(served, "the signing process has heard of it")
+            for _ in range(12):
+                assert await asked("standby") == ""
+            await here.wait(lambda _: rules[-1] == "lease", "the other one is refused")
+            asking.cancel()
 
     run(scenario())
 
