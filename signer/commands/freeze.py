@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import json
 import os
+import sys
+import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from signer import config_file
@@ -26,6 +29,12 @@ if TYPE_CHECKING:
 #: A freeze must not wait for a signer that hangs.
 _TIMEOUT_S: Final = 1.0
 _SERVER_FAULT: Final = 500
+#: A disk that takes longer to take a marker hangs, in s.
+_DISK_S: Final = 3.0
+_WHEN_HANGING: Final = (
+    "nothing is signed now, but a crash of this host may end the freeze. Register another key, or stop the signer; "
+    "runbook, Disk and files"
+)
 
 
 def freeze(arguments: argparse.Namespace) -> int:
@@ -36,34 +45,57 @@ def freeze(arguments: argparse.Namespace) -> int:
     what = f"{scope} {name}".rstrip()
     try:
         body = {"scope": scope, "name": name, "reason": arguments.reason}
-        AdminClient(site.admin_socket, _TIMEOUT_S).post("/v1/freeze", body)
+        answer = AdminClient(site.admin_socket, _TIMEOUT_S).post("/v1/freeze", body)
     except (AdminUnreachableError, AdminRefusedError) as error:
         if isinstance(error, AdminRefusedError) and error.status < _SERVER_FAULT:
             raise
-        _leave_marker(site, scope, name, arguments.reason)
-        if arguments.json:
-            _print_json({"frozen": {"scope": scope, "name": name}, "by": "marker", "why": str(error)})
-        else:
-            print(f"frozen: {what}, by a marker in {site.freeze_dir}, which every signature looks up first")
-            print(f"not by the signer itself: {error}")
+        durable = _leave_marker(site, scope, name, arguments.reason)
+        result = {"frozen": {"scope": scope, "name": name}, "by": "marker", "why": str(error)}
+        text = [
+            f"frozen: {what}, by a marker in {site.freeze_dir}, which every signature looks up first",
+            f"not by the signer itself: {error}",
+        ]
     else:
-        if arguments.json:
-            _print_json({"frozen": {"scope": scope, "name": name}, "by": "signer"})
-        else:
-            print(f"frozen: {what}")
-    return ExitCode.OK
+        durable = answer.get("durable") is not False
+        result, text = {"frozen": {"scope": scope, "name": name}, "by": "signer"}, [f"frozen: {what}"]
+    if arguments.json:
+        _print_json(result | ({} if durable else {"durable": False}))
+    else:
+        print("\n".join(text))
+    if durable:
+        return ExitCode.OK
+    print(f"signer: {site.freeze_dir}: the disk does not answer: {_WHEN_HANGING}", file=sys.stderr)
+    return ExitCode.FINDINGS
 
 
-def _leave_marker(site: Site, scope: str, name: str, reason: str) -> None:
-    try:
-        FreezeMarkers(site.freeze_dir).set(scope, name, _me(), reason)
-    except PermissionError:
-        raise
-    except OSError as error:
+def _leave_marker(site: Site, scope: str, name: str, reason: str) -> bool:
+    """Write the marker. Return whether it is on the disk.
+
+    Raises:
+        AdminError: it was not written.
+    """
+    markers = FreezeMarkers(site.freeze_dir)
+    failed: list[OSError] = []
+
+    def write() -> None:
+        try:
+            markers.set(scope, name, _me(), reason)
+        except OSError as error:
+            failed.append(error)
+
+    writing = threading.Thread(target=write, daemon=True)  # a disk that hangs ends it never
+    writing.start()
+    writing.join(_DISK_S)
+    if writing.is_alive() and not markers.has(scope, name):
+        failed.append(OSError(errno.ETIMEDOUT, "the disk does not answer"))
+    if failed and isinstance(failed[0], PermissionError):
+        raise failed[0]
+    if failed:
         raise AdminError(
-            f"NOTHING IS FROZEN: {site.freeze_dir}: {error.strerror}. Make room there, or stop the signer; "
+            f"NOTHING IS FROZEN: {site.freeze_dir}: {failed[0].strerror}. Make room there, or stop the signer; "
             "runbook, Disk and files"
-        ) from None
+        )
+    return not writing.is_alive()
 
 
 def unfreeze(arguments: argparse.Namespace) -> int:

@@ -118,6 +118,14 @@ class FreezeMarkers:
             os.fsync(descriptor)
         self._sync_folder()
 
+    def has(self, scope: str, name: str) -> bool:
+        """Return whether this very marker exists, on the disk or not yet.
+
+        Raises:
+            FormatError: as `file_name`.
+        """
+        return os.path.lexists(self._prefix + file_name(scope, name))
+
     def clear(self, scope: str, name: str) -> bool:
         """End a freeze, durably. Return whether there was one.
 

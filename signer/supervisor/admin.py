@@ -131,15 +131,15 @@ class AdminApp:
     async def _freeze(self, request: Request) -> JSONResponse:
         scope, name, body = await self._scope(request)
         try:
-            await self._supervisor.freeze(scope, name, _who(request), _text(body, "reason"))
+            durable = await self._supervisor.freeze(scope, name, _who(request), _text(body, "reason"))
         except OSError as error:  # 500: the command line then writes the marker itself
             return _error(500, "freeze-failed", f"the freeze marker cannot be written: {error.strerror}")
-        return JSONResponse({"frozen": {"scope": scope, "name": name}})
+        return JSONResponse({"frozen": {"scope": scope, "name": name}, "durable": durable})
 
     async def _unfreeze(self, request: Request) -> JSONResponse:
         scope, name, body = await self._scope(request)
         reason = _text(body, "reason", required=False)
-        found = self._supervisor.unfreeze(scope, name, _who(request), reason)
+        found = await self._supervisor.unfreeze(scope, name, _who(request), reason)
         return JSONResponse({"unfrozen": found})
 
     async def _scope(self, request: Request) -> tuple[str, str, dict[str, Any]]:

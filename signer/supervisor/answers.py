@@ -89,7 +89,7 @@ class Answers:
     async def _unfreeze(self, question: Message) -> Message:
         scope = question["scope"]
         name = self._supervisor.frozen_name(scope, question["name"])
-        return {"found": self._supervisor.unfreeze(scope, name, _by(question), question["reason"])}
+        return {"found": await self._supervisor.unfreeze(scope, name, _by(question), question["reason"])}
 
     async def _take_lease(self, question: Message) -> Message:
         chain, node, reason = question["chain"], question["node"], question["reason"]

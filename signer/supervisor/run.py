@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -21,7 +22,7 @@ import socket
 import time
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import uvloop
 
@@ -48,11 +49,12 @@ from signer.supervisor.issued import Issued
 from signer.supervisor.leases import Leases
 from signer.supervisor.pins import Pins
 from signer.supervisor.status import View
+from signer.supervisor.thread import one
 from signer.supervisor.totals import Totals
 from signer.supervisor.wallet import Wallet
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
     from signer.alarm import Alarm
@@ -65,6 +67,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("signer.supervisor")
 
+T = TypeVar("T")
+
 #: Longest wait for tokens at start and at reload, in s.
 _RESOLVE_S = 45.0
 #: A first start listens after this long even if a module is still busy opening, in s.
@@ -75,6 +79,8 @@ _CANCEL_AGAIN_S = 1.0
 _DRAIN_S = 10.0
 #: A freeze waits this long for a signing process before it is killed, in s.
 _FREEZE_S = 0.05
+#: A disk has this long to take a freeze marker, or to lose one, in s: less than `signer freeze` waits for an answer.
+_MARKER_S = 0.5
 #: A signing process has this long to take a lease that a person gave, in s.
 _LEASE_S = 2.0
 #: A reload must not lose a key that signed within this time, in s.
@@ -725,13 +731,21 @@ class Supervisor:
             raise AdminError(f"{name} is not among the configured keys; `signer keys list` shows them")
         return str(key)
 
-    async def freeze(self, scope: str, name: str, by: str, reason: str) -> None:
-        """Freeze: marker on disk, then every signing process confirms or dies, then this returns.
+    async def freeze(self, scope: str, name: str, by: str, reason: str) -> bool:
+        """Freeze: marker, then every signing process confirms or dies, then this returns.
+
+        Returns:
+            whether the marker is on the disk; if not, the disk hangs, and a crash of the host would end the freeze.
 
         Raises:
             OSError: the marker cannot be written. Nothing is frozen then.
         """
-        self._markers.set(scope, name, by, reason)
+        writing = _aside(self._markers.set, scope, name, by, reason)
+        await asyncio.wait({writing}, timeout=_MARKER_S)
+        if writing.done():
+            writing.result()
+        elif not self._markers.has(scope, name):
+            raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
         # One that just starts signs nothing yet, and cannot answer in time; when it signs, it looks at the marker.
         generations = [each for each in self._generations() if each.accepts]
         answers = await asyncio.gather(
@@ -746,15 +760,25 @@ class Supervisor:
         log.warning("frozen", extra={"status": scope, "key": name, "caller": by, "reason": reason})
         self.act(audit.FREEZE, by, f"{scope} {name}: {reason}")
         self.wallet.lock_frozen()
+        if not writing.done():
+            log.error("the disk does not take a freeze marker", extra={"status": scope, "key": name})
+        return writing.done()
 
-    def unfreeze(self, scope: str, name: str, by: str, reason: str) -> bool:
+    async def unfreeze(self, scope: str, name: str, by: str, reason: str) -> bool:
         """End a freeze. Returns whether there was one. The reason may be empty.
 
         Raises:
-            AdminError: the marker cannot be removed.
+            AdminError: the marker cannot be removed, or the disk hangs and it may come back.
         """
+        removing = _aside(self._markers.clear, scope, name)
+        await asyncio.wait({removing}, timeout=_MARKER_S)
+        if not removing.done():
+            gone = "is removed, and" if not self._markers.has(scope, name) else "is still there;"
+            raise AdminError(
+                f"the disk does not answer: the freeze marker {gone} nobody knows what a crash leaves"
+            )
         try:
-            found = self._markers.clear(scope, name)
+            found = removing.result()
         except OSError as error:
             raise AdminError(f"the freeze marker cannot be removed: {error.strerror}") from None
         if found:
@@ -1112,6 +1136,15 @@ class Supervisor:
     def _refused_upgrade(self, reason: str) -> None:
         self._upgrade = Upgrade(self._upgrade.attempt, "refused", reason)
         log.error("upgrade refused", extra={"reason": reason})
+
+
+def _aside(act: Callable[..., T], *arguments: str) -> asyncio.Future[T]:
+    """Begin what hangs with a disk in a thread of its own: the next one does not wait for it, and the loop does not."""
+    thread = one("marker")
+    begun = asyncio.get_running_loop().run_in_executor(thread, act, *arguments)
+    thread.shutdown(wait=False)
+    begun.add_done_callback(lambda done: done.cancelled() or done.exception())  # its waiter may have left
+    return begun
 
 
 async def _end_all(tasks: set[asyncio.Task[None]]) -> None:

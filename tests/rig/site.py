@@ -27,7 +27,7 @@ from signer.antelope.recovery import recover
 from signer.antelope.signature import Signature
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from rig.wire import Reply
 
@@ -188,11 +188,13 @@ class Site:
             shutil.copytree(REPOSITORY / package, self.code / package, ignore=ignored)
         return self.code
 
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a `signer` command on this configuration, as a person does."""
+    def command(
+        self, *arguments: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a `signer` command on this configuration, as a person does; with more of an environment, if given."""
         return subprocess.run(
             [sys.executable, "-m", "signer.cli", *arguments, "--config", self.config],
-            env={"PATH": os.environ["PATH"]},
+            env={"PATH": os.environ["PATH"], **(environment or {})},
             cwd=REPOSITORY,
             stdin=subprocess.DEVNULL,
             capture_output=True,
