@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 import uvloop
@@ -233,7 +233,9 @@ def test_the_control_process_can_write_no_checkpoint_that_the_log_contradicts(wh
         async with signer_here(whole) as here:
             ask = here.control.supervisor
 
-            async def given(label: str, role: str, seq: int, line_hash: str) -> Checkpoint:
+            async def given(
+                label: str, role: Literal["rotation", "audit"], seq: int, line_hash: str
+            ) -> Checkpoint:
                 by = key(whole, label, "control")
                 bare = checkpoint.unsigned("2026-11-27T12:00:00.000000Z", seq, line_hash, "me", by)
                 signature = await here.control.keys.sign(by, checkpoint.digest(bare), "drill", role=role)
