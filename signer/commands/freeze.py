@@ -32,7 +32,7 @@ _SERVER_FAULT: Final = 500
 #: A disk that takes longer to take a marker hangs, in s.
 _DISK_S: Final = 3.0
 _WHEN_HANGING: Final = (
-    "nothing is signed now, but a crash of this host may end the freeze. Register another key, or stop the signer; "
+    "nothing of it is signed now, but a crash of this host may end the freeze. Register another key, or stop the signer; "
     "runbook, Disk and files"
 )
 

@@ -27,7 +27,7 @@ def test_a_disk_that_hangs_costs_no_signature_and_a_freeze_says_what_it_is_worth
             frozen = site.command("freeze", "--node", "standby", "--reason", "drill")
             assert frozen.returncode == ExitCode.FINDINGS, frozen.stderr
             assert frozen.stdout == "frozen: node standby\n"
-            assert "the disk does not answer: nothing is signed now, but a crash" in frozen.stderr
+            assert "the disk does not answer: nothing of it is signed now, but a crash" in frozen.stderr
             assert site.refusal("r1-1", node="standby")[0] == "signer_frozen_exception"
             ended = site.command("unfreeze", "--node", "standby", "--reason", "drill")
             assert ended.returncode == ExitCode.FAILED, ended.stderr
