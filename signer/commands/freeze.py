@@ -32,8 +32,8 @@ _SERVER_FAULT: Final = 500
 #: A disk that takes longer to take a marker hangs, in s.
 _DISK_S: Final = 3.0
 _WHEN_HANGING: Final = (
-    "nothing of it is signed now, but a crash of this host may end the freeze. Register another key, or stop the signer; "
-    "runbook, Disk and files"
+    "nothing of it is signed now, but a crash of this host may end the freeze. Register another key, or stop the "
+    "signer; runbook, Disk and files"
 )
 
 
