@@ -110,21 +110,30 @@ def unfreeze(arguments: argparse.Namespace) -> int:
     except AdminUnreachableError as error:
         if error.running:
             raise
-        was = FreezeMarkers(site.freeze_dir).clear(scope, name)
+        was, durable = FreezeMarkers(site.freeze_dir).clear(scope, name), True
         done = f"unfrozen: {what}, by removing its marker" if was else f"{what} was not frozen"
         done += "; the signer is not running"
     else:
         was = answer.get("unfrozen") is not False
+        durable = answer.get("durable") is not False
         done = f"unfrozen: {what}" if was else f"{what} was not frozen"
     rest = _rest(site)
     if arguments.json:
-        _print_json({"unfrozen": was, "scope": scope, "name": name, "still_frozen": rest})
-        return ExitCode.OK
+        result = {"unfrozen": was, "scope": scope, "name": name, "still_frozen": rest}
+        _print_json(result | ({} if durable else {"durable": False}))
+        return ExitCode.OK if durable else ExitCode.FINDINGS
     print(done)
     for marker in rest or []:
         what = f"{marker['scope']} {marker['name']}".rstrip()
         print(f"still frozen: {what}: {marker['reason']}")
-    return ExitCode.OK
+    if durable:
+        return ExitCode.OK
+    print(
+        f"signer: {site.freeze_dir}: the disk does not answer: a crash of this host may bring the freeze back; "
+        "runbook, Disk and files",
+        file=sys.stderr,
+    )
+    return ExitCode.FINDINGS
 
 
 def _rest(site: Site) -> list[Marker] | None:

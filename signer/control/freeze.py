@@ -49,6 +49,8 @@ class Frozen(View):
     """One key, all keys of one node, or every key."""
     name: str
     """The public key or the node; empty for `all`."""
+    durable: bool
+    """Whether that is on the disk. If not, the disk hangs, and a crash of the signer's host may undo it."""
 
 
 class Unfrozen(Frozen):
@@ -62,16 +64,16 @@ class Unfrozen(Frozen):
 async def freeze(body: FreezeBody, person: Operator, services: Given) -> Frozen:
     """Stop signatures of one key, of one node's keys, or of all. Needs no chain; asking again changes nothing."""
     name = _name(services.config, body)
-    await services.supervisor.freeze(body.scope, name, person.name, body.reason)
-    return Frozen(scope=body.scope, name=name)
+    durable = await services.supervisor.freeze(body.scope, name, person.name, body.reason)
+    return Frozen(scope=body.scope, name=name, durable=durable)
 
 
 @router.post("/unfreeze")
 async def unfreeze(body: UnfreezeBody, person: Admin, services: Given) -> Unfrozen:
     """End a freeze."""
     name = _name(services.config, body, known=False)
-    found = await services.supervisor.unfreeze(body.scope, name, person.name, body.reason)
-    return Unfrozen(scope=body.scope, name=name, was_frozen=found)
+    found, durable = await services.supervisor.unfreeze(body.scope, name, person.name, body.reason)
+    return Unfrozen(scope=body.scope, name=name, was_frozen=found, durable=durable)
 
 
 def _name(config: Config, body: UnfreezeBody, *, known: bool = True) -> str:

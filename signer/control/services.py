@@ -150,11 +150,11 @@ class Supervisor(Protocol):
     async def act(self, name: str, by: str, detail: str) -> None:
         """Write an administrative act of the person `by` into the audit log."""
 
-    async def freeze(self, scope: str, name: str, by: str, reason: str) -> None:
+    async def freeze(self, scope: str, name: str, by: str, reason: str) -> bool:
         """Stop signatures: of all keys, of a node's, or of one."""
 
-    async def unfreeze(self, scope: str, name: str, by: str, reason: str) -> bool:
-        """End a freeze; tell whether there was one."""
+    async def unfreeze(self, scope: str, name: str, by: str, reason: str) -> tuple[bool, bool]:
+        """End a freeze; tell whether there was one, and whether its end is on the disk."""
 
     async def take_lease(self, chain: str, node: str, by: str, reason: str) -> None:
         """Give the lease of a chain's producer to a node."""

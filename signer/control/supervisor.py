@@ -115,15 +115,20 @@ class Supervisor:
         """
         await self._ask({"type": "act", "name": name, "by": by, "detail": detail}, _ACT_S)
 
-    async def freeze(self, scope: str, name: str, by: str, reason: str) -> None:
-        """Stop signatures of `all`, of a `node` or of a `key`. Nothing is signed once this returns."""
-        question = {"type": "freeze", "scope": scope, "name": name, "by": by, "reason": reason}
-        await self._ask(question, _ACT_S)
+    async def freeze(self, scope: str, name: str, by: str, reason: str) -> bool:
+        """Stop signatures of `all`, of a `node` or of a `key`. Nothing is signed once this returns.
 
-    async def unfreeze(self, scope: str, name: str, by: str, reason: str) -> bool:
-        """End a freeze. Return whether there was one."""
+        Returns:
+            whether that is on the disk.
+        """
+        question = {"type": "freeze", "scope": scope, "name": name, "by": by, "reason": reason}
+        return bool((await self._ask(question, _ACT_S))["durable"])
+
+    async def unfreeze(self, scope: str, name: str, by: str, reason: str) -> tuple[bool, bool]:
+        """End a freeze. Return whether there was one, and whether that it ended is on the disk."""
         question = {"type": "unfreeze", "scope": scope, "name": name, "by": by, "reason": reason}
-        return bool((await self._ask(question, _ACT_S))["found"])
+        answer = await self._ask(question, _ACT_S)
+        return bool(answer["found"]), bool(answer["durable"])
 
     async def take_lease(self, chain: str, node: str, by: str, reason: str) -> None:
         """Give the lease of a chain's producer to a node. No other one is given a signature once this returns."""

@@ -31,10 +31,10 @@ hours if no API node answers. N asks for `key`, H holds the lease:
 - After 12 the other cases hold as ever: given to a node without an active key, the lease goes back by 5.
 - Only signatures that were given count for 3 and 7: a holder whose token fails does not keep the lease by asking.
 - A restart keeps the holder and begins its silence anew.
-- What this cannot stop: somebody who keeps asking for a key of the holder, in cases 4 and 6. That holder is never
-  silent, and does not lack a signature while slots are missed: a person moves the lease.
-- And a node of another signer. Two signers share nothing; the registered key is what tells them
-  who produces.
+- What this cannot stop: somebody who keeps asking for a key of the holder in cases 4 and 6, or who asks for a key of a
+  coming authority, case 8, and goes on, case 11. That holder is never silent, and does not lack a signature while slots
+  are missed: a person moves the lease.
+- Nor a node of another signer. Two signers share nothing; the registered key is what tells them who produces.
 """
 
 from __future__ import annotations
@@ -148,13 +148,13 @@ def decide(  # noqa: PLR0911 - one return for each case of the table
         return None
     overtaken = lease.overtook == authority.active
     if ask.key in authority.active:
-        if not overtaken and not accepts(authority.active, lease.holder, nodes):
+        if not overtaken and not _has(authority.active, lease.holder, nodes):
             return Claim.AUTHORITY
         return Claim.MISSED if _absent(lease, authority) else None
     if overtaken:
         return None
     for coming in authority.coming:
-        if ask.key in coming and not accepts(coming, lease.holder, nodes):
+        if ask.key in coming and not _has(coming, lease.holder, nodes):
             return Claim.SUCCESSOR
     return None
 
@@ -176,8 +176,7 @@ def seen(lease: Lease, authority: Authority) -> Lease:
     return replace(lease, overtook=None)
 
 
-def accepts(keys: frozenset[str], node: str, nodes: Mapping[str, str]) -> bool:
-    """Return whether an authority of these keys has one of `node`; `nodes` has the node of each key here."""
+def _has(keys: frozenset[str], node: str, nodes: Mapping[str, str]) -> bool:
     return any(nodes.get(key) == node for key in keys)
 
 

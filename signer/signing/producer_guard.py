@@ -1,7 +1,8 @@
 """The rules of one producer on one chain: lease, slot, rate, height. Look-ups in memory and nothing else.
 
 Asked twice for each signature: `check` before the token, so that who may not sign costs it nothing; `give` once the
-signature is there, because another node may have come first meanwhile. Only `give` changes anything.
+signature is there, because another node may have come first meanwhile. Only `give` changes anything, but for a lease
+that goes to the only node that the chain accepts.
 
 In mode `observe` nothing is refused; what `enforce` would have refused becomes news, which is told after the answer.
 """
@@ -143,7 +144,10 @@ class ProducerGuard:
         claim = self._claim(node, key, now_ns)
         if self.terms.lease == "enforce" and claim is None:
             raise refuse("lease", self._not_holder(node, key, caller, now_ns))
-        if self._slot_enforced() and self._is_taken(Ask(node, key, now_ns), digest, claim):
+        if self._slot_enforced() and self._is_taken(node, digest, claim, now_ns):
+            if claim is Claim.AUTHORITY and self.terms.lease != "off":
+                # This slot is lost. With the lease where it was, each would be that somebody asks the old node in.
+                self._hold(node, key, claim, now_ns)
             raise refuse("slot", self._same_slot(node, key, caller, now_ns))
 
     def check_rate(self, node: str, key: str, caller: str) -> None:
@@ -195,22 +199,16 @@ class ProducerGuard:
         """With the lease, or with heights: a Savanna chain has no such guard in nodeos."""
         return self.terms.lease == "enforce" or (self.savanna and self.terms.height == "observe")
 
-    def _is_taken(self, ask: Ask, digest: bytes, claim: Claim | None) -> bool:
-        """Whether another node was given this slot, and that counts against this one.
+    def _is_taken(self, node: str, digest: bytes, claim: Claim | None, now_ns: int) -> bool:
+        """Whether another node was given this slot. Who holds the lease has it all the same if the other one does not.
 
-        It does not if this one holds the lease, or gets it from the chain, and the other one had no claim or no key
-        that the chain accepts, so that what it was given makes no block. Else whoever reaches the listener of a node
-        that does not produce could take each slot before the other one.
+        Else whoever reaches the listener of a node that does not produce could take each slot before the other one.
         """
         last = self._last
-        if not slot.same(last, ask.node, digest, ask.now_ns):
+        if not slot.same(last, node, digest, now_ns):
             return False
         assert last is not None  # noqa: S101 - another node signed
-        if claim not in _RIGHTFUL:
-            return True
-        active = self.authority.active if self.authority is not None else frozenset()
-        makes_none = ask.key in active and not leases.accepts(active, last.node, self._nodes)
-        return not makes_none and (last.claimed or claim is not Claim.HOLDER)
+        return last.claimed or claim is not Claim.HOLDER
 
     def _has_enough(self, node: str, key: str, now_ns: int) -> bool:
         """Whether a signature is one too many of the producer's.
@@ -284,7 +282,7 @@ class ProducerGuard:
 
     def take(self, lease: Lease | None) -> None:
         """Take who holds the lease, from the supervisor. A node that is not configured any more holds none."""
-        known = lease is not None and lease.holder in set(self._nodes.values())
+        known = lease is not None and self.terms.lease != "off" and lease.holder in set(self._nodes.values())
         self.lease = lease if known else None
 
     def before(self, given: list[tuple[str, int]]) -> None:

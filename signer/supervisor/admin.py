@@ -139,8 +139,8 @@ class AdminApp:
     async def _unfreeze(self, request: Request) -> JSONResponse:
         scope, name, body = await self._scope(request)
         reason = _text(body, "reason", required=False)
-        found = await self._supervisor.unfreeze(scope, name, _who(request), reason)
-        return JSONResponse({"unfrozen": found})
+        cleared = await self._supervisor.unfreeze(scope, name, _who(request), reason)
+        return JSONResponse({"unfrozen": cleared.found, "durable": cleared.durable})
 
     async def _scope(self, request: Request) -> tuple[str, str, dict[str, Any]]:
         body = await _body(request)

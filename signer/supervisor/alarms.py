@@ -1,6 +1,6 @@
 """The alarms in force. Events outlive a restart, in one small file.
 
-Laws: an event stands until `dismiss`; any other alarm until the process that raised it clears it, or has ended. The
+Laws: an event stands until `dismiss`; any other alarm until each process that raised it clears it, or has ended. The
 file is a copy for the next start: one that cannot be written is said in the log and stops nothing.
 """
 
@@ -38,7 +38,7 @@ class Alarms:
         self._path = path
         self._on_change = on_change
         self._alarms: dict[tuple[str, str], Alarm] = {}
-        self._sources: dict[tuple[str, str], str] = {}
+        self._sources: dict[tuple[str, str], set[str]] = {}
         for alarm in _read(path):
             self._alarms[alarm.name, alarm.subject] = alarm
 
@@ -62,20 +62,27 @@ class Alarms:
         since, count = (known.since, known.count) if known else (time.time(), 0)
         alarm = Alarm(name, key[1], text[:_MAX_TEXT], since, count + 1)
         self._alarms[key] = alarm
-        self._sources[key] = source
+        self._sources.setdefault(key, set()).add(source)
         if known is None:
             log.error("alarm", extra={"rule": name, "key": subject, "reason": alarm.text})
             self._on_change(alarm, True)
             self._keep(name)
 
     def cleared(self, source: str, name: str, subject: str) -> None:
-        """The condition has ended, says `source`. An event stands all the same, and so does what another one raised."""
-        if name in MEANINGS and not MEANINGS[name].event and self._sources.get((name, subject)) == source:
+        """The condition has ended, says `source`. An event stands all the same, and so does what others raised too."""
+        if (
+            name not in MEANINGS
+            or MEANINGS[name].event
+            or source not in self._sources.get((name, subject), ())
+        ):
+            return
+        self._sources[name, subject].remove(source)
+        if not self._sources[name, subject]:
             self._end(name, subject)
 
     def ended(self, source: str) -> None:
         """A process has ended: nobody would clear what it raised."""
-        for key in [key for key, raised_by in self._sources.items() if raised_by == source]:
+        for key in [key for key, raised_by in self._sources.items() if source in raised_by]:
             self.cleared(source, *key)
 
     def dismiss(self, name: str, subject: str | None) -> list[Alarm]:

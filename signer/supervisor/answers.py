@@ -83,13 +83,13 @@ class Answers:
     async def _freeze(self, question: Message) -> Message:
         scope = question["scope"]
         name = self._supervisor.frozen_name(scope, question["name"])
-        await self._supervisor.freeze(scope, name, _by(question), question["reason"])
-        return {"name": name}
+        durable = await self._supervisor.freeze(scope, name, _by(question), question["reason"])
+        return {"name": name, "durable": durable}
 
     async def _unfreeze(self, question: Message) -> Message:
         scope = question["scope"]
         name = self._supervisor.frozen_name(scope, question["name"])
-        return {"found": await self._supervisor.unfreeze(scope, name, _by(question), question["reason"])}
+        return (await self._supervisor.unfreeze(scope, name, _by(question), question["reason"]))._asdict()
 
     async def _take_lease(self, question: Message) -> Message:
         chain, node, reason = question["chain"], question["node"], question["reason"]

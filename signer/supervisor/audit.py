@@ -102,7 +102,8 @@ class AuditLog:
 
     def give_head(self) -> Head:
         """Return the last line that is on the disk, to make a checkpoint of."""
-        self._given.append(self.head)
+        if self.head not in self._given:
+            self._given.append(self.head)
         return self.head
 
     async def checkpoint(self, entry: Checkpoint) -> int:

@@ -4,7 +4,8 @@ What it guarantees:
 - One supervisor per state folder.
 - A reload that is invalid, or would lose a key that signed in the last hour, leaves the old process serving.
 - An upgrade replaces the code of this process and no socket, lock or signing process is without it meanwhile.
-- A freeze is on disk and confirmed by every signing process, or that process is killed, before it is acknowledged.
+- A freeze is on disk and confirmed by every signing process, or that process is killed, before it is acknowledged. If
+  the disk hangs, it is confirmed all the same, and that it may not outlive a crash of the host is said.
 - One writer of the audit log, whatever signing processes come and go.
 - Nothing that it does for block signatures or a freeze waits for the control process.
 """
@@ -13,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import fcntl
 import logging
 import os
@@ -22,7 +22,7 @@ import socket
 import time
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import uvloop
 
@@ -47,14 +47,14 @@ from signer.supervisor.expected import Expected
 from signer.supervisor.generation import Generation
 from signer.supervisor.issued import Issued
 from signer.supervisor.leases import Leases
+from signer.supervisor.marking import Marking
 from signer.supervisor.pins import Pins
 from signer.supervisor.status import View
-from signer.supervisor.thread import one
 from signer.supervisor.totals import Totals
 from signer.supervisor.wallet import Wallet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Coroutine
     from pathlib import Path
 
     from signer.alarm import Alarm
@@ -63,11 +63,10 @@ if TYPE_CHECKING:
     from signer.config import Config, Key
     from signer.supervisor.estate import Estate
     from signer.supervisor.lanes import LaneKeeper
+    from signer.supervisor.marking import Cleared
     from signer.supervisor.worker import Worker
 
 log = logging.getLogger("signer.supervisor")
-
-T = TypeVar("T")
 
 #: Longest wait for tokens at start and at reload, in s.
 _RESOLVE_S = 45.0
@@ -79,8 +78,6 @@ _CANCEL_AGAIN_S = 1.0
 _DRAIN_S = 10.0
 #: A freeze waits this long for a signing process before it is killed, in s.
 _FREEZE_S = 0.05
-#: A disk has this long to take a freeze marker, or to lose one, in s: less than `signer freeze` waits for an answer.
-_MARKER_S = 0.5
 #: A signing process has this long to take a lease that a person gave, in s.
 _LEASE_S = 2.0
 #: A reload must not lose a key that signed within this time, in s.
@@ -167,6 +164,7 @@ class Supervisor:
         self._crashes = 0
         self._restarts = 0
         self._markers = FreezeMarkers(config.freeze_dir)
+        self._marking = Marking(self._markers)
         self._audit_path = config.audit_log
         self._audit = AuditLog(self._audit_path, config.audit)
         self.alarms = Alarms(config.state_dir / "alarms.json", self._alarm_changed)
@@ -738,14 +736,10 @@ class Supervisor:
             whether the marker is on the disk; if not, the disk hangs, and a crash of the host would end the freeze.
 
         Raises:
-            OSError: the marker cannot be written. Nothing is frozen then.
+            OSError: there is no marker, and nothing is frozen by this.
         """
-        writing = _aside(self._markers.set, scope, name, by, reason)
-        await asyncio.wait({writing}, timeout=_MARKER_S)
-        if writing.done():
-            writing.result()
-        elif not self._markers.has(scope, name):
-            raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        frozen = partial(self._frozen, scope, name, by, reason)
+        durable = await self._marking.set(scope, name, by, reason, late=frozen)
         # One that just starts signs nothing yet, and cannot answer in time; when it signs, it looks at the marker.
         generations = [each for each in self._generations() if each.accepts]
         answers = await asyncio.gather(
@@ -757,34 +751,34 @@ class Supervisor:
                 self._hung(generation)
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(generation.pid, signal.SIGKILL)
+        frozen()
+        if not durable:
+            log.error("the disk does not take a freeze marker", extra={"status": scope, "key": name})
+        return durable
+
+    def _frozen(self, scope: str, name: str, by: str, reason: str) -> None:
         log.warning("frozen", extra={"status": scope, "key": name, "caller": by, "reason": reason})
         self.act(audit.FREEZE, by, f"{scope} {name}: {reason}")
         self.wallet.lock_frozen()
-        if not writing.done():
-            log.error("the disk does not take a freeze marker", extra={"status": scope, "key": name})
-        return writing.done()
 
-    async def unfreeze(self, scope: str, name: str, by: str, reason: str) -> bool:
-        """End a freeze. Returns whether there was one. The reason may be empty.
+    async def unfreeze(self, scope: str, name: str, by: str, reason: str) -> Cleared:
+        """End a freeze. The reason may be empty.
 
         Raises:
-            AdminError: the marker cannot be removed, or the disk hangs and it may come back.
+            AdminError: the marker is still there.
         """
-        removing = _aside(self._markers.clear, scope, name)
-        await asyncio.wait({removing}, timeout=_MARKER_S)
-        if not removing.done():
-            gone = "is removed, and" if not self._markers.has(scope, name) else "is still there;"
-            raise AdminError(
-                f"the disk does not answer: the freeze marker {gone} nobody knows what a crash leaves"
-            )
+        unfrozen = partial(self._unfrozen, scope, name, by, reason)
         try:
-            found = removing.result()
+            cleared = await self._marking.clear(scope, name, late=unfrozen)
         except OSError as error:
             raise AdminError(f"the freeze marker cannot be removed: {error.strerror}") from None
-        if found:
-            log.warning("unfrozen", extra={"status": scope, "key": name, "caller": by})
-            self.act(audit.UNFREEZE, by, f"{scope} {name}{': ' if reason else ''}{reason}")
-        return found
+        if cleared.found:
+            unfrozen()
+        return cleared
+
+    def _unfrozen(self, scope: str, name: str, by: str, reason: str) -> None:
+        log.warning("unfrozen", extra={"status": scope, "key": name, "caller": by})
+        self.act(audit.UNFREEZE, by, f"{scope} {name}{': ' if reason else ''}{reason}")
 
     def token_retry(self, token: str, by: str) -> None:
         """Let a refused PIN be tried again.
@@ -1136,15 +1130,6 @@ class Supervisor:
     def _refused_upgrade(self, reason: str) -> None:
         self._upgrade = Upgrade(self._upgrade.attempt, "refused", reason)
         log.error("upgrade refused", extra={"reason": reason})
-
-
-def _aside(act: Callable[..., T], *arguments: str) -> asyncio.Future[T]:
-    """Begin what hangs with a disk in a thread of its own: the next one does not wait for it, and the loop does not."""
-    thread = one("marker")
-    begun = asyncio.get_running_loop().run_in_executor(thread, act, *arguments)
-    thread.shutdown(wait=False)
-    begun.add_done_callback(lambda done: done.cancelled() or done.exception())  # its waiter may have left
-    return begun
 
 
 async def _end_all(tasks: set[asyncio.Task[None]]) -> None:

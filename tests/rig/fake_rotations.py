@@ -58,14 +58,15 @@ class FakeSupervisor:
         """Keep an act."""
         self.acts.append((name, by, detail))
 
-    async def freeze(self, scope: str, name: str, by: str, reason: str) -> None:
+    async def freeze(self, scope: str, name: str, by: str, reason: str) -> bool:
         """Keep a freeze."""
         self.freezes[scope, name] = (by, reason)
+        return True
 
-    async def unfreeze(self, scope: str, name: str, by: str, reason: str) -> bool:
+    async def unfreeze(self, scope: str, name: str, by: str, reason: str) -> tuple[bool, bool]:
         """Forget a freeze."""
         self.acts.append(("unfreeze", by, reason))
-        return self.freezes.pop((scope, name), None) is not None
+        return self.freezes.pop((scope, name), None) is not None, True
 
     async def take_lease(self, chain: str, node: str, by: str, reason: str) -> None:
         """Keep it."""

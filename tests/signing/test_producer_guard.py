@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -175,25 +176,43 @@ def test_who_asks_at_the_node_that_production_left_takes_nothing_from_the_one_th
     lease: str,
     savanna: bool,  # noqa: FBT001 - a case
 ) -> None:
-    """It holds the lease, and asks so often that no time is free of it and the producer's rate is used up."""
+    """But for one slot: it holds the lease, and asks so often that none is free of it, and the rate is used up."""
     world = World(lease=lease, savanna=savanna)
     assert [world.ask("a1", number(height), after_ms=250) for height in range(24)] == [""] * 24
     world.guard.see(Authority(frozenset({"b1"})), 21, savanna=savanna)
-    for height in range(24, 48):
+    rules = []
+    for height in range(24, 47):
         world.ask("a1", number(height), after_ms=200)
-        assert world.ask("b1", number(height), after_ms=50) == "", height
+        rules.append(world.ask("b1", number(height), after_ms=50))
         world.ask("a1", number(height), after_ms=250)
+    assert rules == ["slot"] + [""] * 22
     assert world.guard.lease is not None
     assert world.guard.lease.holder == "B"
     assert world.guard.lease.claim is Claim.AUTHORITY
 
 
-def test_a_slot_of_a_node_that_the_chain_accepts_too_is_waited_for() -> None:
-    """The holder's key is retired; a third node with an active key was given this slot, before that was seen."""
+def test_a_view_that_changes_its_mind_gives_no_slot_to_two() -> None:
+    """One lying API node: both nodes ask in each slot, and the key that it says is active is the other one's."""
+    world = World()
+    world.ask("a1")
+    given: list[tuple[str, int]] = [("a1", world.now_ns)]
+    for _ in range(20):
+        for active in ("b1", "a1"):
+            world.guard.see(Authority(frozenset({active})), 21, savanna=False)
+            given += [
+                (key, world.now_ns)
+                for key in ("a1", "b1")
+                if not world.ask(key, after_ms=5 if key == "b1" else 120)
+            ]
+    for (one, first_ns), (other, then_ns) in pairwise(given):
+        assert one == other or then_ns - first_ns >= 400 * MS
+
+
+def test_without_a_lease_one_of_an_earlier_configuration_is_none() -> None:
     world = World(lease="off", savanna=True)
-    world.ask("a1", number(1))
-    world.guard.see(Authority(frozenset({"a1", "b1"})), 21, savanna=True)
-    assert world.ask("b1", number(1), after_ms=50) == "slot"
+    world.guard.take(Lease("A", Claim.FIRST, 0.0, 0.0, world.now_ns))
+    assert world.ask("b1", number(1)) == ""
+    assert world.ask("a1", number(1), after_ms=50) == "slot"
 
 
 def test_after_a_restart_the_slot_is_the_holders_as_before() -> None:

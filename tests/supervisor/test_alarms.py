@@ -54,6 +54,9 @@ def test_a_condition_ends_with_its_cause_and_an_event_by_a_person(tmp_path: Path
 
     book.alarms.cleared("control", "wet", "roof")
     assert len(book.standing()) == 2, "another process has no say in it"
+    book.alarms.raised("control", "wet", "roof", "it rains")
+    book.alarms.cleared("control", "wet", "roof")
+    assert len(book.standing()) == 2, "also if it said the same"
     book.alarms.cleared("signing-1", "wet", "roof")
     book.alarms.cleared("signing-1", "struck", "")
     assert book.standing() == [("struck", "", 1)]

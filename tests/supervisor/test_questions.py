@@ -144,14 +144,14 @@ def test_the_control_process_signs_unless_the_key_is_frozen_or_the_token_hangs(w
                 assert (found.key, found.node) == (each, "")
                 given.append(str(signature))
             frozen, other = key(whole, labels[0], "control"), key(whole, labels[1], "control")
-            await ask.freeze("key", str(frozen), "alice", "drill")
+            assert await ask.freeze("key", str(frozen), "alice", "drill")
             assert keys.states()[frozen] == ("rotation", "frozen", "drill")
             with pytest.raises(RefusedError, match="is frozen: drill") as refused:
                 await keys.sign(frozen, digest, "rotation 18", role="rotation")
             assert refused.value.rule == "frozen"
             await keys.sign(other, digest, "rotation 18", role="rotation")
-            assert await ask.unfreeze("key", str(frozen), "alice", "it was a drill")
-            assert not await ask.unfreeze("key", str(frozen), "alice", "")
+            assert await ask.unfreeze("key", str(frozen), "alice", "it was a drill") == (True, True)
+            assert await ask.unfreeze("key", str(frozen), "alice", "") == (False, True)
             await ask.freeze("all", "", "alice", "all of them")
             with pytest.raises(RefusedError):
                 await keys.sign(other, digest, "rotation 19", role="rotation")
