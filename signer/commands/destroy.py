@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from hsm.hardening import harden, lock_memory
+from hsm.hardening import harden
 from hsm.keys import destroy_key, list_keys
 from signer import config_file
 from signer.antelope.keys import PublicKey
@@ -36,7 +36,6 @@ class _Place(NamedTuple):
 def destroy(arguments: argparse.Namespace) -> int:
     """Delete a key that the signer's configuration and every node's configuration have no more."""
     harden()
-    lock_memory()  # the PIN of a token passes through here
     path = config_file.find(arguments.config)
     config = config_file.load(path)
     try:

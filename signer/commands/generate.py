@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from hsm.hardening import harden, lock_memory
+from hsm.hardening import harden
 from hsm.keys import generate_key
 from signer import config_edit, config_file
 from signer.antelope.keys import Curve, PublicKey
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 def generate(arguments: argparse.Namespace) -> int:
     """Make the key and show it."""
     harden()
-    lock_memory()  # the PIN of a token passes through here
     path = config_file.find(arguments.config)
     config = config_file.load(path)
     curve = Curve(arguments.curve.upper())

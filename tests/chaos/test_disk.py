@@ -30,11 +30,17 @@ def test_a_disk_that_hangs_costs_no_signature_and_a_freeze_says_what_it_is_worth
             assert "the disk does not answer: nothing of it is signed now, but a crash" in frozen.stderr
             assert site.refusal("r1-1", node="standby")[0] == "signer_frozen_exception"
             ended = site.command("unfreeze", "--node", "standby", "--reason", "drill")
+            assert ended.returncode == ExitCode.FAILED, ended.stderr
+            assert "the freeze marker cannot be removed: the disk does not answer" in ended.stderr
+            load.wait_for_more(100)
+        site.wait(lambda status: status["audit"]["waiting"] == 0, "they are written")
+        assert site.refusal("r1-1", node="standby")[0] == "signer_frozen_exception"
+        with disk.hanging():
+            ended = site.command("unfreeze", "--node", "standby", "--reason", "drill")
             assert ended.returncode == ExitCode.FINDINGS, ended.stderr
             assert ended.stdout == "unfrozen: node standby\n"
             assert "the disk does not answer: a crash of this host may bring the freeze back" in ended.stderr
             site.sign("r1-1", node="standby")
-            load.wait_for_more(100)
         site.wait(lambda status: status["audit"]["waiting"] == 0, "they are written")
     assert load.failed == []
     assert site.stop() == 0

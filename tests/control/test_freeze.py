@@ -34,6 +34,7 @@ def test_a_freeze_has_a_person_and_a_reason(scope: str, given: str, name: str, s
     assert post(site, "/v1/freeze", scope=scope, name=given, reason="drill").json() == {
         "scope": scope,
         "name": name,
+        "durable": True,
     }
     assert site.supervisor.freezes == {(scope, name): ("alice", "drill")}
     assert post(site, "/v1/unfreeze", scope=scope, name=given).json()["was_frozen"] is True

@@ -25,7 +25,7 @@ def freeze(site: Site, scope: str = "all", name: str = "") -> float:
     began = time.monotonic()
     answer = site.admin.post("/v1/freeze", {"scope": scope, "name": name, "reason": "drill"})
     took_s, confirmed_at = time.monotonic() - began, time.time()
-    assert answer == {"frozen": {"scope": scope, "name": name}}
+    assert answer == {"frozen": {"scope": scope, "name": name}, "durable": True}
     print(f"freeze {scope} {name} confirmed after {took_s * 1000:.1f} ms")  # noqa: T201
     assert took_s < _GENEROUS_S
     return confirmed_at
@@ -33,7 +33,10 @@ def freeze(site: Site, scope: str = "all", name: str = "") -> float:
 
 def unfreeze(site: Site, scope: str = "all", name: str = "") -> None:
     """End a freeze."""
-    assert site.admin.post("/v1/unfreeze", {"scope": scope, "name": name}) == {"unfrozen": True}
+    assert site.admin.post("/v1/unfreeze", {"scope": scope, "name": name}) == {
+        "unfrozen": True,
+        "durable": True,
+    }
 
 
 def is_frozen(site: Site, label: str, node: str = "primary") -> bool:

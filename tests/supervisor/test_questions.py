@@ -245,7 +245,7 @@ def test_the_control_process_can_write_no_checkpoint_that_the_log_contradicts(wh
             with pytest.raises(AdminError, match=f"line {seq} with that hash was not given"):
                 await ask.checkpoint(await given("audit-r1", "audit", seq, "ab" * 32))
             with pytest.raises(AdminError, match="was not given"):
-                await ask.checkpoint(await given("audit-r1", "audit", 1, line_hash))
+                await ask.checkpoint(await given("audit-r1", "audit", seq + 1, line_hash))
             with pytest.raises(AdminError, match="is no audit key of this signer"):
                 await ask.checkpoint(await given("rotation-r1", "rotation", seq, line_hash))
             assert await ask.checkpoint(await given("audit-r1", "audit", seq, line_hash)) > seq
