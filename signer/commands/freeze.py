@@ -86,16 +86,20 @@ def _leave_marker(site: Site, scope: str, name: str, reason: str) -> bool:
     writing = threading.Thread(target=write, daemon=True)  # a disk that hangs ends it never
     writing.start()
     writing.join(_DISK_S)
-    if writing.is_alive() and not markers.has(scope, name):
-        failed.append(OSError(errno.ETIMEDOUT, "the disk does not answer"))
+    try:
+        there = markers.has(scope, name)
+    except OSError as error:
+        there, failed = False, failed or [error]
+    if writing.is_alive() and not there:
+        failed.append(OSError(errno.ETIMEDOUT, "the disk does not answer; the freeze may begin when it does"))
     if failed and isinstance(failed[0], PermissionError):
         raise failed[0]
-    if failed:
+    if failed and not there:
         raise AdminError(
             f"NOTHING IS FROZEN: {site.freeze_dir}: {failed[0].strerror}. Make room there, or stop the signer; "
             "runbook, Disk and files"
         )
-    return not writing.is_alive()
+    return not failed and not writing.is_alive()
 
 
 def unfreeze(arguments: argparse.Namespace) -> int:

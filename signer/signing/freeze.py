@@ -123,8 +123,13 @@ class FreezeMarkers:
 
         Raises:
             FormatError: as `file_name`.
+            OSError: it cannot be looked up, which freezes.
         """
-        return os.path.lexists(self._prefix + file_name(scope, name))
+        try:
+            os.lstat(self._prefix + file_name(scope, name))
+        except FileNotFoundError:
+            return False
+        return True
 
     def clear(self, scope: str, name: str) -> bool:
         """End a freeze, durably. Return whether there was one.

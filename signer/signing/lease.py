@@ -1,9 +1,9 @@
 """Which node may sign for a producer now, where more than one asks. Pure: values in, a verdict out.
 
 A lease is of one producer on one chain, over all keys of all its nodes here. A node holds it from the signature that it
-was given until another one takes over. It protects one thing: where an authority accepts keys of two nodes, or a
-mistake has the same effect, only one of them produces. Where an authority has the keys of one node, the lease follows
-the authority, and the chain alone decides.
+was given, or that the slot rule refused it in cases 5 and 8, until another one takes over. It protects one thing: where
+an authority accepts keys of two nodes, or a mistake has the same effect, only one of them produces. Where an authority
+has the keys of one node, the lease follows the authority, and the chain alone decides.
 
 A node asks for a key only while its own chain has that key in the active authority of the producer (nodeos,
 producer_plugin, `start_block`). What the control process saw of the chain, `Authority`, may be some seconds behind, or
@@ -25,11 +25,13 @@ hours if no API node answers. N asks for `key`, H holds the lease:
 | 12 | a person gave the lease to a node | that node is H now, `taken` |
 
 - A coming authority is the row, the proposed or the pending schedule, or the target of a live rotation.
-- 8 costs nothing in a planned promotion, whichever of two processes is faster: B's first request takes the lease.
+- 8 costs nothing in a planned promotion, whichever of two processes is faster: B's first request takes the lease. Where
+  somebody still has A sign, it costs one slot, as 5 does.
 - 11 stops two nodes from taking it from each other in turns while the chain cannot be seen. If the fork on which B
   was the producer dies, A gets the lease back by 7 or 3, or by hand.
 - After 12 the other cases hold as ever: given to a node without an active key, the lease goes back by 5.
-- Only signatures that were given count for 3 and 7: a holder whose token fails does not keep the lease by asking.
+- What counts for 3 and 7 is the newest signature, or when it got the lease: a holder whose token fails does not keep it
+  by asking.
 - A restart keeps the holder and begins its silence anew.
 - What this cannot stop: somebody who keeps asking for a key of the holder in cases 4 and 6, or who asks for a key of a
   coming authority, case 8, and goes on, case 11. That holder is never silent, and does not lack a signature while slots

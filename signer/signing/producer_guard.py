@@ -2,7 +2,7 @@
 
 Asked twice for each signature: `check` before the token, so that who may not sign costs it nothing; `give` once the
 signature is there, because another node may have come first meanwhile. Only `give` changes anything, but for a lease
-that goes to the only node that the chain accepts.
+that goes to the node that the chain accepts.
 
 In mode `observe` nothing is refused; what `enforce` would have refused becomes news, which is told after the answer.
 """
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from signer.signing.lease import Authority
 
 _NS_PER_S = 1_000_000_000
+#: The chain accepts no key of the holder, or will not.
+_BY_THE_CHAIN: Final = (Claim.AUTHORITY, Claim.SUCCESSOR)
 #: Who has one of these has it by what it was given before, or by the chain, and not by others' absence.
-_RIGHTFUL: Final = (Claim.HOLDER, Claim.AUTHORITY)
+_RIGHTFUL: Final = (Claim.HOLDER, *_BY_THE_CHAIN)
 #: News that waits to be told; what does not fit is counted all the same.
 _MOST_NEWS = 100
 
@@ -145,7 +147,7 @@ class ProducerGuard:
         if self.terms.lease == "enforce" and claim is None:
             raise refuse("lease", self._not_holder(node, key, caller, now_ns))
         if self._slot_enforced() and self._is_taken(node, digest, claim, now_ns):
-            if claim is Claim.AUTHORITY and self.terms.lease != "off":
+            if claim in _BY_THE_CHAIN and self.terms.lease != "off":
                 # This slot is lost. With the lease where it was, each would be that somebody asks the old node in.
                 self._hold(node, key, claim, now_ns)
             raise refuse("slot", self._same_slot(node, key, caller, now_ns))
@@ -213,8 +215,8 @@ class ProducerGuard:
     def _has_enough(self, node: str, key: str, now_ns: int) -> bool:
         """Whether a signature is one too many of the producer's.
 
-        Who holds the lease, or gets it because the chain accepts no other node, is not refused for what others were
-        given: else whoever reaches the listener of a node that does not produce could use up what the other one needs.
+        Who holds the lease, or gets it from the chain, is not refused for what others were given: else whoever reaches
+        the listener of a node that does not produce could use up what the other one needs.
         """
         if not self._rate.exceeded(now_ns):  # nearly always
             return False
@@ -298,6 +300,7 @@ class ProducerGuard:
             lease = self.lease
             # A claim makes the node the holder. Only a person can have given the lease away since.
             claimed = lease is None or lease.holder == node or at_ns <= lease.signed_ns
+            claimed = claimed or self.terms.lease == "enforce"  # there nobody is given one without
             self._last = Given(node, b"", at_ns, claimed=claimed)
 
     def state(self) -> dict[str, Any]:

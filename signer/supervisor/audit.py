@@ -101,7 +101,13 @@ class AuditLog:
         self._take(Act(timestamp(moment), name, by, detail))
 
     def give_head(self) -> Head:
-        """Return the last line that is on the disk, to make a checkpoint of."""
+        """Return the last line that is on the disk, to make a checkpoint of.
+
+        Raises:
+            AuditError: the log cannot be written now, and a checkpoint would only take room from what waits.
+        """
+        if self._degraded:
+            raise AuditError(self._degraded)
         if self.head not in self._given:
             self._given.append(self.head)
         return self.head

@@ -216,6 +216,7 @@ class Supervisor:
             await self._stop_admin()
             for sock in self._bound.values():
                 sockets.release(sock)
+            await self._marking.settle()
             self.act(audit.STOP, f"uid {os.geteuid()}", None)
             self.leases.close()
             await self._audit.close()
@@ -713,10 +714,9 @@ class Supervisor:
         """
         if scope == "all":
             return ""
-        if any(mark["scope"] == scope and mark["name"] == name for mark in self._markers.standing()):
-            return (
-                name  # of a node or key that has left the configuration since: it must be possible to end it
-            )
+        with contextlib.suppress(FormatError, OSError):
+            if self._markers.has(scope, name):
+                return name  # of a node or key that has left the configuration since: it must be possible to end it
         if scope == "node":
             if name not in self.config.nodes:
                 raise AdminError(f"there is no node {name!r}; nodes: {', '.join(self.config.nodes)}")
@@ -740,6 +740,7 @@ class Supervisor:
         """
         frozen = partial(self._frozen, scope, name, by, reason)
         durable = await self._marking.set(scope, name, by, reason, late=frozen)
+        frozen()
         # One that just starts signs nothing yet, and cannot answer in time; when it signs, it looks at the marker.
         generations = [each for each in self._generations() if each.accepts]
         answers = await asyncio.gather(
@@ -751,7 +752,6 @@ class Supervisor:
                 self._hung(generation)
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(generation.pid, signal.SIGKILL)
-        frozen()
         if not durable:
             log.error("the disk does not take a freeze marker", extra={"status": scope, "key": name})
         return durable
@@ -1051,6 +1051,7 @@ class Supervisor:
         log.info("handing over to the code on disk", extra={"caller": by, "version": __version__})
         upgrade.hold_signals()
         await self.leases.written()
+        await self._marking.settle()
         await self._audit.close()
         if self._stopping.is_set():
             self._audit = AuditLog(self._audit_path, self.config.audit)

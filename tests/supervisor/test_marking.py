@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -53,8 +54,9 @@ class Disk(FreezeMarkers):
 
 @pytest.fixture
 def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
-    """One that answers, and a deadline that a test can wait for."""
-    monkeypatch.setattr(marking, "_DISK_S", 0.1)
+    """One that answers at once, and a deadline that a test can wait for."""
+    monkeypatch.setattr(marking, "_DISK_S", 0.2)
+    monkeypatch.setattr(os, "fsync", lambda _: None)
     return Disk(tmp_path)
 
 
@@ -89,15 +91,17 @@ def test_what_has_its_name_counts_and_is_not_durable(disk: Disk) -> None:
         disk.answer.clear()
         assert not await made.set("all", "", "me", "drill", late)
         assert disk.frozen("a", "k")
-        # What comes after it waits behind it, is given up, and says so: `signer freeze` then makes the marker itself.
-        with pytest.raises(OSError, match=r"the disk does not answer$"):
-            await made.set("node", "a", "me", "drill", late)
-        with pytest.raises(OSError, match=r"the disk does not answer$"):
+        # What comes after it waits behind it, says so, and is done in order when the disk answers.
+        with pytest.raises(OSError, match="the freeze may end when it does"):
             await made.clear("all", "", late)
+        for scope, name in (("all", ""), ("node", "a")):
+            with pytest.raises(OSError, match="the freeze may begin when it does"):
+                await made.set(scope, name, "me", "drill", late)
 
-    assert told(scenario, disk) == 0
+    # The end of the first freeze is told of no more: by then it is frozen again.
+    assert told(scenario, disk) in (2, 3)
     assert disk.has("all", "")
-    assert not disk.has("node", "a")
+    assert disk.has("node", "a")
 
 
 def test_a_freeze_that_begins_after_it_was_given_up_is_told_then(disk: Disk) -> None:
@@ -109,6 +113,44 @@ def test_a_freeze_that_begins_after_it_was_given_up_is_told_then(disk: Disk) -> 
 
     assert told(scenario, disk) == 1
     assert disk.has("all", "")
+
+
+def test_a_freeze_that_begins_late_is_told_also_if_the_disk_says_that_it_failed(disk: Disk) -> None:
+    async def scenario(made: Marking, late: Callable[[], None]) -> None:
+        disk.first = disk.fails = True
+        disk.answer.clear()
+        with pytest.raises(OSError, match="the freeze may begin when it does"):
+            await made.set("all", "", "me", "drill", late)
+
+    assert told(scenario, disk) == 1
+    assert disk.has("all", "")
+
+
+def test_a_folder_that_cannot_be_looked_up_is_not_unfrozen(disk: Disk, tmp_path: Path) -> None:
+    """Everything is frozen then."""
+    (tmp_path / "frozen").write_text("")
+    hidden = Disk(tmp_path / "frozen")
+
+    async def scenario(made: Marking, late: Callable[[], None]) -> None:
+        with pytest.raises(NotADirectoryError):
+            await made.clear("all", "", late)
+        with pytest.raises(OSError, match=r"exists|directory"):
+            await made.set("all", "", "me", "drill", late)
+
+    assert told(scenario, hidden) == 0
+    assert hidden.frozen("a", "k")
+
+
+def test_a_marker_that_was_there_and_cannot_be_written_is_an_error(disk: Disk) -> None:
+    """It freezes as before, and has not the reason that was given."""
+
+    async def scenario(made: Marking, late: Callable[[], None]) -> None:
+        assert await made.set("all", "", "me", "drill", late)
+        disk.fails = True
+        with pytest.raises(OSError, match="Input/output error"):
+            await made.set("all", "", "me", "another", late)
+
+    assert told(scenario, disk) == 0
 
 
 def test_a_freeze_that_ends_after_that_was_given_up_is_told_then(disk: Disk) -> None:
