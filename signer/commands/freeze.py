@@ -31,7 +31,8 @@ _TIMEOUT_S: Final = 1.0
 _SERVER_FAULT: Final = 500
 #: A disk that takes longer to take a marker hangs, in s.
 _DISK_S: Final = 3.0
-_WHEN_HANGING: Final = (
+_RETURN_AT_RISK: Final = "a crash of this host may bring the freeze back; runbook, Disk and files"
+_END_AT_RISK: Final = (
     "nothing of it is signed now, but a crash of this host may end the freeze. Register another key, or stop the "
     "signer; runbook, Disk and files"
 )
@@ -62,9 +63,14 @@ def freeze(arguments: argparse.Namespace) -> int:
         _print_json(result | ({} if durable else {"durable": False}))
     else:
         print("\n".join(text))
+    return _code(site, _END_AT_RISK, durable=durable)
+
+
+def _code(site: Site, at_risk: str, *, durable: bool) -> int:
+    """Return the exit code, and say what a crash may undo of what is not on the disk."""
     if durable:
         return ExitCode.OK
-    print(f"signer: {site.freeze_dir}: the disk does not answer: {_WHEN_HANGING}", file=sys.stderr)
+    print(f"signer: {site.freeze_dir}: the disk does not answer: {at_risk}", file=sys.stderr)
     return ExitCode.FINDINGS
 
 
@@ -130,14 +136,7 @@ def unfreeze(arguments: argparse.Namespace) -> int:
     for marker in rest or []:
         what = f"{marker['scope']} {marker['name']}".rstrip()
         print(f"still frozen: {what}: {marker['reason']}")
-    if durable:
-        return ExitCode.OK
-    print(
-        f"signer: {site.freeze_dir}: the disk does not answer: a crash of this host may bring the freeze back; "
-        "runbook, Disk and files",
-        file=sys.stderr,
-    )
-    return ExitCode.FINDINGS
+    return _code(site, _RETURN_AT_RISK, durable=durable)
 
 
 def _rest(site: Site) -> list[Marker] | None:

@@ -142,11 +142,13 @@ class ProducerGuard:
         Raises:
             FaultError: rule `lease` or `slot`.
         """
+        if not self._slot_enforced():  # as it is wherever the lease is
+            return
         now_ns = self._monotonic_ns()
         claim = self._claim(node, key, now_ns)
         if self.terms.lease == "enforce" and claim is None:
             raise refuse("lease", self._not_holder(node, key, caller, now_ns))
-        if self._slot_enforced() and self._is_taken(node, digest, claim, now_ns):
+        if self._is_taken(node, digest, claim, now_ns):
             if claim in _BY_THE_CHAIN and self.terms.lease != "off":
                 # This slot is lost. With the lease where it was, each would be that somebody asks the old node in.
                 self._hold(node, key, claim, now_ns)
@@ -298,9 +300,14 @@ class ProducerGuard:
         if given and (self._last is None or self._last.at_ns < given[-1][1]):
             node, at_ns = given[-1]
             lease = self.lease
-            # A claim makes the node the holder. Only a person can have given the lease away since.
-            claimed = lease is None or lease.holder == node or at_ns <= lease.signed_ns
-            claimed = claimed or self.terms.lease == "enforce"  # there nobody is given one without
+            # Enforced, nobody is given one without a claim. A claim makes the node the holder, and only a person can
+            # have given the lease away since.
+            claimed = (
+                self.terms.lease == "enforce"
+                or lease is None
+                or lease.holder == node
+                or at_ns <= lease.signed_ns
+            )
             self._last = Given(node, b"", at_ns, claimed=claimed)
 
     def state(self) -> dict[str, Any]:

@@ -28,9 +28,13 @@ class Given(NamedTuple):
 
 def same_block(last: Given | None, node: str, digest: bytes, now_ns: int) -> bool:
     """Return whether another node was given a signature of this very digest for this slot."""
-    return last is not None and last.node != node and now_ns - last.at_ns < APART_NS and last.digest == digest
+    return last is not None and _of_another(last, node, now_ns) and last.digest == digest
 
 
 def same(last: Given | None, node: str, digest: bytes, now_ns: int) -> bool:
     """Return whether another node was given a signature of another digest for what must be the same slot."""
-    return last is not None and last.node != node and now_ns - last.at_ns < APART_NS and last.digest != digest
+    return last is not None and _of_another(last, node, now_ns) and last.digest != digest
+
+
+def _of_another(last: Given, node: str, now_ns: int) -> bool:
+    return last.node != node and now_ns - last.at_ns < APART_NS

@@ -24,9 +24,7 @@ class HungDisk:
     @property
     def environment(self) -> dict[str, str]:
         """What a process needs that shall have this disk."""
-        library = self.folder / "hung_disk.so"
-        if not library.exists():
-            shared_object.build(_SOURCE, self.folder, "-ldl")
+        library = shared_object.build(_SOURCE, self.folder, "-ldl")
         return {"LD_PRELOAD": str(library), "HUNG_DISK": str(self._mark)}
 
     @contextmanager

@@ -24,9 +24,8 @@ class RefusedMemory:
     @property
     def environment(self) -> dict[str, str]:
         """What a process needs that shall be counted."""
-        library = self.folder / "refused_memory.so"
-        if not library.exists():
-            shared_object.build(_SOURCE, self.folder, "-fno-builtin")
+        library = shared_object.build(_SOURCE, self.folder, "-fno-builtin")
+        if not self._counts.exists():
             self._counts.write_bytes(bytes(_PLACES * _LONG.size))
         return {"LD_PRELOAD": str(library), "REFUSED_MEMORY": str(self._counts)}
 

@@ -20,9 +20,8 @@ class SteppedClock:
     @property
     def environment(self) -> dict[str, str]:
         """What a process needs that shall have this clock."""
-        library = self.folder / "stepped_clock.so"
-        if not library.exists():
-            shared_object.build(_SOURCE, self.folder, "-ldl")
+        library = shared_object.build(_SOURCE, self.folder, "-ldl")
+        if not self._offset.exists():
             self.step(0)
         return {"LD_PRELOAD": str(library), "CLOCK_STEP": str(self._offset)}
 
